@@ -1,0 +1,62 @@
+# Two commands matter: `make demo` and `make test`. Both install what they need into .venv first.
+# They need git, make and Python 3.11 or newer; Python 3.13, the Lambda runtime, is used where it is found.
+
+SHELL := /bin/bash
+# The first that really runs: a version manager may leave a `python3.13` on the path that does not.
+PYTHON ?= $(shell for each in python3.13 $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13.*/bin/python3.13; do \
+  "$$each" -c '' 2>/dev/null && echo "$$each" && exit; done; echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv
+
+.PHONY: demo test lint format check build validate lock clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
+	@$(BIN)/python -m local.demo
+
+test: $(VENV)/.dev ## Every test.
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+validate: $(VENV)/.dev ## Both templates, by the linters AWS gives.
+	$(BIN)/cfn-lint template.yaml target.yaml
+	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint --template template.yaml
+	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint --template target.yaml
+
+check: lint validate test ## What CI runs.
+
+build: $(VENV)/.dev ## `sam build`, without Docker.
+	PATH="$(abspath $(BIN)):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam build --template template.yaml
+
+lock: $(VENV)/.uv ## Resolve the dependencies anew. The files carry hashes and name no index.
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra local --extra dev -o requirements/dev.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra local -c requirements/dev.txt -o requirements/demo.txt
+	$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header layers/core/requirements.in -c requirements/dev.txt -o layers/core/requirements.txt
+
+clean:
+	rm -rf $(VENV) .aws-sam
+
+$(VENV)/.uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/.uv
+	$(UV) pip install --quiet --require-hashes -r requirements/demo.txt
+	$(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.uv
+	$(UV) pip install --quiet --require-hashes -r requirements/dev.txt
+	$(UV) pip install --quiet --no-deps --editable .
+	@touch $@ $(VENV)/.demo
