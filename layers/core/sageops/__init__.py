@@ -1,0 +1,1 @@
+"""SageOps: a level-triggered release controller for SageMaker model groups."""

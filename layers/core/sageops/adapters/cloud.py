@@ -1,0 +1,102 @@
+"""The world of the loop: each call and each action goes to the module that knows the service."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, assert_never
+
+from sageops.adapters import artifacts, endpoints, metrics
+from sageops.adapters.identity import Targets
+from sageops.adapters.registry import Registry
+from sageops.model import (
+    Action,
+    AlarmSeen,
+    CopyArtifact,
+    CountHarm,
+    CreateConfig,
+    CreateEndpoint,
+    CreateModel,
+    DeleteEndpoint,
+    EndpointSeen,
+    Errand,
+    LabelPackage,
+    Outcome,
+    PackageDetail,
+    PackageSeen,
+    PinArtifact,
+    PutAlarms,
+    SignalStop,
+    Smoke,
+    StartPipeline,
+    TrainingSeen,
+    UpdateEndpoint,
+)
+
+__all__ = ["Aws"]
+
+
+class Aws:
+    """`reconcile.Cloud` over boto3: the hub through `registry` and `s3`, the rest by STS."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        s3: Any,
+        targets: Targets,
+        hub_account: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._registry = registry
+        self._s3 = s3
+        self._targets = targets
+        self._hub_account = hub_account
+        self._clock = clock
+
+    def packages(self, group: str) -> tuple[PackageSeen, ...]:
+        return self._registry.packages(group)
+
+    def package(self, arn: str) -> PackageDetail:
+        return self._registry.package(arn)
+
+    def training(self, execution_arn: str) -> TrainingSeen:
+        return self._registry.training(execution_arn)
+
+    def endpoint(self, errand: Errand) -> EndpointSeen | None:
+        return endpoints.see(self._targets.client(errand, "sagemaker"), errand)
+
+    def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
+        return metrics.see_alarms(self._targets.client(errand, "cloudwatch"), errand, names)
+
+    def apply(self, action: Action) -> Outcome:
+        """Have the effect. Doing the same action twice has it once. Raises `TroubleError`."""
+        client = self._targets.client
+        match action:
+            case PinArtifact():
+                return artifacts.pin(self._s3, action, self._hub_account)
+            case CopyArtifact():
+                return artifacts.copy(client(action.errand, "s3"), action)
+            case CreateModel():
+                return endpoints.create_model(client(action.errand, "sagemaker"), action)
+            case CreateConfig():
+                return endpoints.create_config(client(action.errand, "sagemaker"), action)
+            case PutAlarms():
+                return metrics.put_alarms(client(action.errand, "cloudwatch"), action)
+            case CreateEndpoint():
+                return endpoints.create_endpoint(client(action.errand, "sagemaker"), action)
+            case UpdateEndpoint():
+                return endpoints.update_endpoint(client(action.errand, "sagemaker"), action)
+            case DeleteEndpoint():
+                return endpoints.delete_endpoint(client(action.errand, "sagemaker"), action)
+            case Smoke():
+                return endpoints.smoke(client(action.errand, "sagemaker-runtime"), action)
+            case SignalStop():
+                return metrics.signal_stop(client(action.errand, "cloudwatch"), action)
+            case CountHarm():
+                return metrics.count_harm(
+                    client(action.errand, "cloudwatch"), action, self._clock()
+                )
+            case StartPipeline():
+                return self._registry.start(action)
+            case LabelPackage():
+                return self._registry.label(action)
+            case _ as never:
+                assert_never(never)

@@ -1,0 +1,230 @@
+"""A target's SageMaker: models, configurations, endpoints, and requests to them.
+
+Names are deterministic, so 'it exists already' means that an earlier try got through: the
+create calls treat it as done. CreateEndpoint and UpdateEndpoint take no client token.
+"""
+
+import re
+import time
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from sageops.adapters.trouble import code_of, message_of, troubles
+from sageops.model import (
+    BlueGreen,
+    CreateConfig,
+    CreateEndpoint,
+    CreateModel,
+    DeleteEndpoint,
+    Done,
+    EndpointSeen,
+    Errand,
+    Smoke,
+    Smoked,
+    UpdateEndpoint,
+)
+from sageops.names import VARIANT
+from sageops.policy import SmokeRequest
+
+__all__ = [
+    "create_config",
+    "create_endpoint",
+    "create_model",
+    "delete_endpoint",
+    "see",
+    "smoke",
+    "update_endpoint",
+]
+
+_ANSWER_SHOWN = 200
+
+
+def see(sagemaker: Any, errand: Errand) -> EndpointSeen | None:
+    """The endpoint as DescribeEndpoint shows it; None when there is none."""
+    with troubles("sagemaker:DescribeEndpoint", errand.target.account, _fix(errand)):
+        try:
+            answer = sagemaker.describe_endpoint(EndpointName=errand.target.endpoint)
+        except ClientError as error:
+            if "Could not find" in message_of(error):
+                return None
+            raise
+    return EndpointSeen(
+        status=answer["EndpointStatus"],
+        config=answer.get("EndpointConfigName", ""),
+        modified_at=answer["LastModifiedTime"],
+        pending=answer.get("PendingDeploymentSummary", {}).get("EndpointConfigName", ""),
+        failure_reason=answer.get("FailureReason", ""),
+    )
+
+
+def create_model(sagemaker: Any, action: CreateModel) -> Done:
+    """CreateModel, with the target's execution role."""
+    target = action.errand.target
+    with troubles("sagemaker:CreateModel", target.account, _fix(action.errand)):
+        try:
+            sagemaker.create_model(
+                ModelName=action.name,
+                PrimaryContainer={
+                    "Image": action.image,
+                    "ModelDataUrl": action.artifact_url,
+                    "Environment": action.environment,
+                },
+                ExecutionRoleArn=f"arn:aws:iam::{target.account}:role/{target.execution_role}",
+                Tags=_tags(action.errand),
+            )
+        except ClientError as error:
+            _unless_it_exists(error)
+    return Done()
+
+
+def create_config(sagemaker: Any, action: CreateConfig) -> Done:
+    """CreateEndpointConfig, with the one variant of our name."""
+    with troubles(
+        "sagemaker:CreateEndpointConfig", action.errand.target.account, _fix(action.errand)
+    ):
+        try:
+            sagemaker.create_endpoint_config(
+                EndpointConfigName=action.name,
+                ProductionVariants=[
+                    {
+                        "VariantName": VARIANT,
+                        "ModelName": action.model,
+                        "InstanceType": action.serving.instance_type,
+                        "InitialInstanceCount": action.serving.instance_count,
+                        "InitialVariantWeight": 1.0,
+                    }
+                ],
+                Tags=_tags(action.errand),
+            )
+        except ClientError as error:
+            _unless_it_exists(error)
+    return Done()
+
+
+def create_endpoint(sagemaker: Any, action: CreateEndpoint) -> Done:
+    """CreateEndpoint: the first version of a stage, which nothing can be compared with."""
+    target = action.errand.target
+    with troubles("sagemaker:CreateEndpoint", target.account, _fix(action.errand)):
+        try:
+            sagemaker.create_endpoint(
+                EndpointName=target.endpoint,
+                EndpointConfigName=action.config,
+                Tags=_tags(action.errand),
+            )
+        except ClientError as error:
+            _unless_it_exists(error)
+    return Done()
+
+
+def update_endpoint(sagemaker: Any, action: UpdateEndpoint) -> Done:
+    """UpdateEndpoint with deployment guardrails."""
+    target = action.errand.target
+    with troubles("sagemaker:UpdateEndpoint", target.account, _fix(action.errand)):
+        sagemaker.update_endpoint(
+            EndpointName=target.endpoint,
+            EndpointConfigName=action.config,
+            DeploymentConfig=_deployment(action.deployment),
+        )
+    return Done()
+
+
+def delete_endpoint(sagemaker: Any, action: DeleteEndpoint) -> Done:
+    """DeleteEndpoint; one that is gone or going is as good as deleted."""
+    target = action.errand.target
+    with troubles("sagemaker:DeleteEndpoint", target.account, _fix(action.errand)):
+        try:
+            sagemaker.delete_endpoint(EndpointName=target.endpoint)
+        except ClientError as error:
+            if "Could not find" not in message_of(error):
+                raise
+    return Done()
+
+
+def smoke(runtime: Any, action: Smoke) -> Smoked:
+    """Send the policy's requests, and hold each answer against what the policy expects of it.
+
+    Raises `TroubleError` when the endpoint could not be asked; an answer that is an error is
+    an answer.
+    """
+    slowest = 0.0
+    for number, request in enumerate(action.requests, 1):
+        problem, took = _ask(runtime, action.errand, request)
+        slowest = max(slowest, took)
+        if problem:
+            return Smoked(f"Smoke request {number} of {len(action.requests)}: {problem}", slowest)
+    return Smoked("", slowest)
+
+
+def _ask(runtime: Any, errand: Errand, request: SmokeRequest) -> tuple[str, float]:
+    began = time.perf_counter()
+    with troubles("sagemaker:InvokeEndpoint", errand.target.account, _fix(errand)):
+        try:
+            answer = runtime.invoke_endpoint(
+                EndpointName=errand.target.endpoint,
+                Body=request.body.encode(),
+                ContentType=request.content_type,
+            )
+            body = answer["Body"].read().decode("utf-8", "replace")
+        except ClientError as error:
+            if code_of(error) != "ModelError":
+                raise
+            status = error.response.get("OriginalStatusCode", "an error")
+            return f"the model answered {status}: {_short(message_of(error))}", _since(began)
+    took = _since(began)
+    if not re.search(request.expect, body):
+        return f"{request.expect!r} is not in the answer {_short(body)!r}.", took
+    if took > request.latency_ms:
+        return f"it took {took:.0f} ms, more than {request.latency_ms}.", took
+    return "", took
+
+
+def _since(began: float) -> float:
+    return 1000 * (time.perf_counter() - began)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _ANSWER_SHOWN else f"{text[:_ANSWER_SHOWN]}..."
+
+
+def _deployment(deployment: BlueGreen) -> dict[str, Any]:
+    """`DeploymentConfig` of UpdateEndpoint."""
+    routing = deployment.routing
+    traffic: dict[str, Any] = {
+        "Type": routing.type,
+        "WaitIntervalInSeconds": routing.wait_seconds,
+    }
+    size = {"Type": "CAPACITY_PERCENT", "Value": routing.percent}
+    if routing.type == "CANARY":
+        traffic["CanarySize"] = size
+    if routing.type == "LINEAR":
+        traffic["LinearStepSize"] = size
+    config: dict[str, Any] = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": traffic,
+            "TerminationWaitInSeconds": deployment.termination_wait_seconds,
+            "MaximumExecutionTimeoutInSeconds": deployment.timeout_seconds,
+        }
+    }
+    if deployment.alarms:
+        alarms = [{"AlarmName": name} for name in deployment.alarms]
+        config["AutoRollbackConfiguration"] = {"Alarms": alarms}
+    return config
+
+
+def _unless_it_exists(error: ClientError) -> None:
+    """SageMaker says 'Cannot create already existing ...' of a name that is taken."""
+    if "already existing" not in message_of(error):
+        raise error
+
+
+def _tags(errand: Errand) -> list[dict[str, str]]:
+    return [{"Key": "sageops:release", "Value": errand.release}]
+
+
+def _fix(errand: Errand) -> str:
+    target = errand.target
+    return (
+        f"Role {target.role} of account {target.account} needs it: deploy the current target.yaml "
+        "there."
+    )

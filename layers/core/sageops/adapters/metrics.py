@@ -1,0 +1,163 @@
+"""A target's CloudWatch: the alarms on a configuration, our word to SageMaker, and the harm.
+
+Sources: 'Monitor Amazon SageMaker with Amazon CloudWatch' (invocation metrics), 'Auto-Rollback
+Configuration and Monitoring'. [unverified] That the invocation metrics carry the dimension
+EndpointConfigName outside an update: AWS's own guardrails notebooks alarm on it.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sageops.adapters.trouble import troubles
+from sageops.model import (
+    AlarmSeen,
+    AlarmSpec,
+    CountHarm,
+    Done,
+    Errand,
+    Harmed,
+    PutAlarms,
+    SignalStop,
+)
+from sageops.names import VARIANT
+
+__all__ = ["count_harm", "put_alarms", "see_alarms", "signal_stop"]
+
+_SAGEMAKER, _OURS = "AWS/SageMaker", "SageOps"
+_STOP = "Stop"
+_PERIOD = 60
+
+
+def put_alarms(cloudwatch: Any, action: PutAlarms) -> Done:
+    """PutMetricAlarm for each; putting the same alarm again changes nothing."""
+    account = action.errand.target.account
+    with troubles("cloudwatch:PutMetricAlarm", account, _fix(action.errand)):
+        for alarm in action.alarms:
+            cloudwatch.put_metric_alarm(**_alarm(alarm))
+    return Done()
+
+
+def see_alarms(cloudwatch: Any, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
+    """The states of these alarms (DescribeAlarms); one that does not exist is left out."""
+    with troubles("cloudwatch:DescribeAlarms", errand.target.account, _fix(errand)):
+        answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm"])
+    return tuple(
+        AlarmSeen(
+            name=each["AlarmName"],
+            firing=each["StateValue"] == "ALARM",
+            since=each.get("StateTransitionedTimestamp") or each["StateUpdatedTimestamp"],
+            reason=each.get("StateReason", ""),
+        )
+        for each in answer["MetricAlarms"]
+    )
+
+
+def signal_stop(cloudwatch: Any, action: SignalStop) -> Done:
+    """Publish our word on the metric that the `stop` alarm watches.
+
+    An update under way takes no other order; SageMaker sees the alarm and goes back.
+    """
+    target = action.errand.target
+    with troubles("cloudwatch:PutMetricData", target.account, _fix(action.errand)):
+        dimensions = _dimensions(target.endpoint, action.config)
+        datum = {"MetricName": _STOP, "Dimensions": dimensions, "Value": 1.0}
+        cloudwatch.put_metric_data(Namespace=_OURS, MetricData=[datum])
+    return Done()
+
+
+def count_harm(cloudwatch: Any, action: CountHarm, now: datetime) -> Harmed:
+    """How many requests a configuration answered since, and how many of them with 5xx."""
+    target = action.errand.target
+    dimensions = _dimensions(target.endpoint, action.config)
+    queries = [
+        _query("requests", "Invocations", dimensions),
+        _query("errors", "Invocation5XXErrors", dimensions),
+    ]
+    with troubles("cloudwatch:GetMetricData", target.account, _fix(action.errand)):
+        pages = cloudwatch.get_paginator("get_metric_data").paginate(
+            MetricDataQueries=queries,
+            StartTime=action.since - timedelta(seconds=_PERIOD),
+            EndTime=now + timedelta(seconds=_PERIOD),
+        )
+        sums = {"requests": 0.0, "errors": 0.0}
+        for page in pages:
+            for result in page["MetricDataResults"]:
+                sums[result["Id"]] += sum(result["Values"])
+    return Harmed(round(sums["requests"]), round(sums["errors"]))
+
+
+def _alarm(alarm: AlarmSpec) -> dict[str, Any]:
+    """PutMetricAlarm's parameters. Missing data is no harm: a fleet without traffic is quiet."""
+    base: dict[str, Any] = {
+        "AlarmName": alarm.name,
+        "AlarmDescription": f"Made by SageOps for {alarm.config}: it rolls the release back.",
+        "ActionsEnabled": True,
+        "TreatMissingData": "notBreaching",
+    }
+    dimensions = _dimensions(alarm.endpoint, alarm.config)
+    match alarm.kind:
+        case "errors":
+            share = f"IF(requests >= {alarm.min_requests}, 100 * errors / requests, 0)"
+            return base | {
+                "ComparisonOperator": "GreaterThanThreshold",
+                "Threshold": alarm.threshold,
+                "EvaluationPeriods": 5,
+                "DatapointsToAlarm": 2,
+                "Metrics": [
+                    {"Id": "share", "Expression": share, "ReturnData": True},
+                    _query("requests", "Invocations", dimensions, returned=False),
+                    _query("errors", "Invocation5XXErrors", dimensions, returned=False),
+                ],
+            }
+        case "latency":
+            return base | {
+                "ComparisonOperator": "GreaterThanThreshold",
+                "Threshold": 1000 * alarm.threshold,  # ModelLatency is in microseconds
+                "EvaluationPeriods": 5,
+                "DatapointsToAlarm": 3,
+                "Namespace": _SAGEMAKER,
+                "MetricName": "ModelLatency",
+                "Dimensions": dimensions,
+                "ExtendedStatistic": "p99",
+                "Period": _PERIOD,
+            }
+        case "stop":
+            return base | {
+                "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+                "Threshold": alarm.threshold,
+                "EvaluationPeriods": 1,
+                "DatapointsToAlarm": 1,
+                "Namespace": _OURS,
+                "MetricName": _STOP,
+                "Dimensions": dimensions,
+                "Statistic": "Maximum",
+                "Period": _PERIOD,
+            }
+
+
+def _query(
+    id_: str, metric: str, dimensions: list[dict[str, str]], returned: bool = True
+) -> dict[str, Any]:
+    stat = {
+        "Metric": {"Namespace": _SAGEMAKER, "MetricName": metric, "Dimensions": dimensions},
+        "Period": _PERIOD,
+        "Stat": "Sum",
+    }
+    return {"Id": id_, "MetricStat": stat, "ReturnData": returned}
+
+
+def _dimensions(endpoint: str, config: str) -> list[dict[str, str]]:
+    """What tells the two fleets of one update apart (aws-facts: EndpointConfigName)."""
+    return [
+        {"Name": "EndpointName", "Value": endpoint},
+        {"Name": "VariantName", "Value": VARIANT},
+        {"Name": "EndpointConfigName", "Value": config},
+    ]
+
+
+def _fix(errand: Errand) -> str:
+    target = errand.target
+    return (
+        f"Role {target.role} of account {target.account} needs it: deploy the current target.yaml "
+        "there."
+    )

@@ -1,0 +1,613 @@
+"""What things are. Frozen values and closed unions; no I/O, no clock.
+
+Four kinds of values, in the order in which a look at a group meets them: *spec* (what people
+want), *status* (what the reconciler has recorded), *sightings* (what the world shows), and
+*steps* (what to do next, and what came of it).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from sageops.policy import Policy, RealTime, SmokeRequest, Target
+
+__all__ = [
+    "Act",
+    "Action",
+    "AlarmSeen",
+    "AlarmSpec",
+    "Approval",
+    "Artifact",
+    "BlueGreen",
+    "Condition",
+    "ConditionType",
+    "CopyArtifact",
+    "Copied",
+    "CountHarm",
+    "CreateConfig",
+    "CreateEndpoint",
+    "CreateModel",
+    "DeleteEndpoint",
+    "Done",
+    "EndpointSeen",
+    "Entry",
+    "Errand",
+    "GroupSpec",
+    "Harmed",
+    "Head",
+    "Idle",
+    "Intent",
+    "LabelPackage",
+    "Live",
+    "Metric",
+    "Outcome",
+    "PackageDetail",
+    "PackageSeen",
+    "Phase",
+    "PinArtifact",
+    "Pinned",
+    "PutAlarms",
+    "Record",
+    "Records",
+    "Release",
+    "ReleaseSpec",
+    "Routing",
+    "Severity",
+    "SignalStop",
+    "Smoke",
+    "Smoked",
+    "StageRun",
+    "StageStep",
+    "StartPipeline",
+    "Started",
+    "Step",
+    "Stop",
+    "Training",
+    "TrainingSeen",
+    "Trouble",
+    "UpdateEndpoint",
+    "View",
+    "Wait",
+    "Word",
+]
+
+
+# ---------------------------------------------------------------- spec: what people want
+
+
+class Word(Struct, frozen=True):
+    """Something a person said: who, when, and why where they gave a reason."""
+
+    by: str
+    at: datetime
+    why: str = ""
+
+
+class GroupSpec(Struct, frozen=True):
+    """What is wanted of a whole group. Written by the command and the nightly schedule only."""
+
+    policy_version: int
+    # Versions that were there before SageOps was told of the group: history, not a wish to
+    # release. One that was pending then and is approved later is a wish.
+    known_before: frozenset[int] = frozenset()
+    approved_before: frozenset[int] = frozenset()
+    training_wanted: datetime | None = None
+
+
+class ReleaseSpec(Struct, frozen=True):
+    """What people want of one release; gate approvals by stage name."""
+
+    approvals: dict[str, Word] = {}
+    paused: Word | None = None
+    resumed: Word | None = None
+    aborted: Word | None = None
+
+
+# ---------------------------------------------------------------- status: what is recorded
+
+Phase = Literal[
+    "AwaitingApproval",
+    "Progressing",
+    "Paused",
+    "Live",
+    "RolledBack",
+    "Failed",
+    "Rejected",
+    "Superseded",
+    "Aborted",
+]
+
+ConditionType = Literal["Approved", "Blocked", "Paused", "Live", "Ended"]
+
+
+class Condition(Struct, frozen=True):
+    """One aspect of a release's status. `last_transition_at` moves only when `status` does."""
+
+    type: ConditionType
+    status: bool
+    reason: str
+    message: str
+    last_transition_at: datetime
+
+
+class Artifact(Struct, frozen=True):
+    """The bytes of a package, pinned when its release was admitted. `sha256` is hexadecimal."""
+
+    url: str
+    etag: str
+    size: int
+    sha256: str
+
+
+class Metric(Struct, frozen=True):
+    """One figure of a package's evaluation."""
+
+    name: str
+    value: float
+
+
+class PackageDetail(Struct, frozen=True):
+    """A model package as the registry describes it.
+
+    `image` carries its digest where the registry knows it. `modified_by` is who last changed
+    the package: for a package just approved, its approver (`LastModifiedBy` of
+    DescribeModelPackage).
+    """
+
+    image: str
+    model_data_url: str
+    environment: dict[str, str] = {}
+    metrics: tuple[Metric, ...] = ()
+    modified_by: str = "unknown"
+
+
+StageStep = Literal[
+    "waiting",
+    "gate",
+    "copying",
+    "modelling",
+    "configuring",
+    "alarming",
+    "deploying",
+    "checking",
+    "baking",
+    "live",
+    "stopping",
+    "counting",
+    "stopped",
+]
+
+
+class Stop(Struct, frozen=True):
+    """Why a release goes no further, and the phase that it will end in."""
+
+    phase: Literal["RolledBack", "Failed", "Rejected", "Aborted"]
+    reason: str
+    message: str
+    by: str = "sageops"
+    # From when on the harm is counted.
+    harm_since: datetime | None = None
+
+
+class StageRun(Struct, frozen=True):
+    """How far one release has come in one stage.
+
+    `asked_at` is when the update of the endpoint was claimed; `asked_seen` the endpoint's own
+    LastModifiedTime at that moment (None: there was no endpoint). If the endpoint has been
+    modified since and does not serve `config`, the update was tried and did not last: no clock
+    of ours takes part in that conclusion. `replaced` is the configuration that the endpoint
+    served before, which a rollback goes back to.
+    """
+
+    stage: str
+    step: StageStep = "waiting"
+    since: datetime | None = None
+    approved_by: str = ""
+    config: str = ""
+    replaced: str = ""
+    asked_at: datetime | None = None
+    asked_seen: datetime | None = None
+    back_asked_seen: datetime | None = None
+    stop: Stop | None = None
+
+
+class Release(Struct, frozen=True):
+    """One package on its way through the stages of the policy version it was admitted with."""
+
+    group: str
+    version: int
+    package_arn: str
+    policy_version: int
+    admitted_at: datetime
+    detail: PackageDetail
+    runs: tuple[StageRun, ...]
+    approved_at: datetime | None = None
+    artifact: Artifact | None = None
+    conditions: tuple[Condition, ...] = ()
+    # Failed tries of the present step, when the last one was, and when the next one is due.
+    troubles: int = 0
+    held_at: datetime | None = None
+    held_until: datetime | None = None
+    # What its package shows in the registry, as `stage status`.
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """`group/version`, as people write it."""
+        return f"{self.group}/{self.version}"
+
+    def run(self, stage: str) -> StageRun:
+        return next(run for run in self.runs if run.stage == stage)
+
+    def with_run(self, run: StageRun) -> "Release":
+        """The same release with that stage's run in place of the one it had."""
+        runs = tuple(run if each.stage == run.stage else each for each in self.runs)
+        return replace(self, runs=runs)
+
+
+class Live(Struct, frozen=True):
+    """What a stage serves after it has baked, and what it served before.
+
+    `restored`: it came back by a rollback, so nothing known to be better is left to go back to.
+    """
+
+    version: int
+    config: str
+    since: datetime
+    replaced: "Live | None" = None
+    restored: bool = False
+    # The alarm that people were already told of without anything to go back to.
+    warned_of: datetime | None = None
+
+
+class Training(Struct, frozen=True):
+    """The latest training run that was started for the group."""
+
+    wanted: datetime
+    execution_arn: str = ""
+    ended: str = ""
+
+
+class Intent(Struct, frozen=True):
+    """A step that a worker has claimed and not yet recorded."""
+
+    action: str
+    release: str
+    at: datetime
+
+
+class Head(Struct, frozen=True):
+    """A group's status in one item; every step rewrites it under a condition on `revision`.
+
+    `open`: versions that have neither ended nor become fully live. `ended`: versions that have,
+    with the phase they ended in. `live`: by stage. `wake_at`: when a delayed message is due.
+    """
+
+    group: str
+    revision: int = 0
+    open: tuple[int, ...] = ()
+    live: dict[str, Live] = {}
+    ended: dict[int, Phase] = {}
+    training: Training | None = None
+    intent: Intent | None = None
+    wake_at: datetime | None = None
+
+
+Severity = Literal["record", "info", "action", "alert"]
+
+
+class Entry(Struct, frozen=True):
+    """One line of the log: what happened, why, on whose word, under which policy version.
+
+    `severity`: `record` is kept and not told; the others are told to people, once. `facts` are
+    the figures behind the reason, for messages and reports.
+    """
+
+    at: datetime
+    group: str
+    what: str
+    why: str
+    version: int | None = None
+    stage: str | None = None
+    by: str = "sageops"
+    policy_version: int | None = None
+    severity: Severity = "record"
+    facts: dict[str, str] = {}
+
+
+class Records(Struct, frozen=True):
+    """Everything stored that one look at a group needs.
+
+    `releases` holds the open ones and those that are live somewhere; `policies` the current
+    policy and each one that a release here is pinned to.
+    """
+
+    head: Head
+    spec: GroupSpec
+    releases: Mapping[int, Release]
+    wishes: Mapping[int, ReleaseSpec]
+    policies: Mapping[int, Policy]
+
+
+# ---------------------------------------------------------------- sightings: what the world shows
+
+Approval = Literal["Approved", "Rejected", "PendingManualApproval"]
+
+
+class PackageSeen(Struct, frozen=True):
+    """One version as ListModelPackages shows it."""
+
+    version: int
+    arn: str
+    approval: Approval
+
+
+class EndpointSeen(Struct, frozen=True):
+    """An endpoint as DescribeEndpoint shows it; `pending` is the configuration of the update
+    under way, empty when there is none."""
+
+    status: str
+    config: str
+    modified_at: datetime
+    pending: str = ""
+    failure_reason: str = ""
+
+
+class AlarmSeen(Struct, frozen=True):
+    name: str
+    firing: bool
+    since: datetime
+    reason: str = ""
+
+
+class Trouble(Struct, frozen=True):
+    """Why a call did not do what it should, in words for people.
+
+    `transient` will pass (throttling, a service failure, a timeout, a busy endpoint); `denied`
+    and `missing` pass when somebody mends something; `refused` never passes.
+    """
+
+    kind: Literal["transient", "denied", "missing", "refused"]
+    account: str
+    call: str
+    said: str
+    fix: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.call} in account {self.account}: {self.said} {self.fix}".strip()
+
+
+class TrainingSeen(Struct, frozen=True):
+    status: str
+    failure_reason: str = ""
+
+
+class View(Struct, frozen=True):
+    """One look at a group: what is stored, what the world shows, and when it was looked at.
+
+    `endpoints` has an entry for every stage that was looked at (None: no such endpoint, a
+    Trouble: it could not be looked at);
+    `alarms` are those that watch the stage's configuration of interest.
+    """
+
+    now: datetime
+    records: Records
+    packages: Mapping[int, PackageSeen] = {}
+    details: Mapping[int, PackageDetail] = {}
+    endpoints: Mapping[str, EndpointSeen | Trouble | None] = {}
+    alarms: Mapping[str, tuple[AlarmSeen, ...]] = {}
+    training: TrainingSeen | None = None
+
+
+# ---------------------------------------------------------------- steps: what to do next
+
+
+class Errand(Struct, frozen=True):
+    """Where a call goes and for whose sake: the target, the release, who approved the stage."""
+
+    target: Target
+    release: str
+    approved_by: str = ""
+
+
+class Routing(Struct, frozen=True):
+    """How a blue/green update moves the traffic; sizes are percentages of the capacity."""
+
+    type: Literal["ALL_AT_ONCE", "CANARY", "LINEAR"]
+    percent: int = 100
+    wait_seconds: int = 0
+
+
+class BlueGreen(Struct, frozen=True):
+    """A deployment guardrail: the values of `UpdateEndpoint.DeploymentConfig`."""
+
+    routing: Routing
+    termination_wait_seconds: int
+    timeout_seconds: int
+    alarms: tuple[str, ...]
+
+
+class AlarmSpec(Struct, frozen=True):
+    """An alarm that we create on one configuration of an endpoint.
+
+    `errors`: share of requests answered 5xx, in percent, once there are `min_requests` a
+    period. `latency`: p99 of ModelLatency in milliseconds. `stop`: our own word to SageMaker
+    that the rollout must go back (an update under way takes no other).
+    """
+
+    kind: Literal["errors", "latency", "stop"]
+    name: str
+    endpoint: str
+    config: str
+    threshold: float = 1
+    min_requests: int = 1
+
+
+class PinArtifact(Struct, frozen=True, tag=True):
+    url: str
+
+
+class CopyArtifact(Struct, frozen=True, tag=True):
+    errand: Errand
+    artifact: Artifact
+    destination: str
+
+
+class CreateModel(Struct, frozen=True, tag=True):
+    errand: Errand
+    name: str
+    image: str
+    artifact_url: str
+    environment: dict[str, str]
+
+
+class CreateConfig(Struct, frozen=True, tag=True):
+    errand: Errand
+    name: str
+    model: str
+    serving: RealTime
+
+
+class PutAlarms(Struct, frozen=True, tag=True):
+    errand: Errand
+    alarms: tuple[AlarmSpec, ...]
+
+
+class CreateEndpoint(Struct, frozen=True, tag=True):
+    errand: Errand
+    config: str
+
+
+class UpdateEndpoint(Struct, frozen=True, tag=True):
+    errand: Errand
+    config: str
+    deployment: BlueGreen
+
+
+class DeleteEndpoint(Struct, frozen=True, tag=True):
+    errand: Errand
+
+
+class Smoke(Struct, frozen=True, tag=True):
+    errand: Errand
+    requests: tuple[SmokeRequest, ...]
+
+
+class SignalStop(Struct, frozen=True, tag=True):
+    errand: Errand
+    config: str
+
+
+class CountHarm(Struct, frozen=True, tag=True):
+    """Count the requests that a configuration answered, and how many of them with an error."""
+
+    errand: Errand
+    config: str
+    since: datetime
+
+
+class StartPipeline(Struct, frozen=True, tag=True):
+    """`token` makes the start idempotent (ClientRequestToken)."""
+
+    pipeline: str
+    token: str
+
+
+class LabelPackage(Struct, frozen=True, tag=True):
+    """Show a release's stage on its package in the registry (ModelLifeCycle)."""
+
+    package_arn: str
+    stage: str
+    status: str
+    description: str
+
+
+Action = (
+    PinArtifact
+    | CopyArtifact
+    | CreateModel
+    | CreateConfig
+    | PutAlarms
+    | CreateEndpoint
+    | UpdateEndpoint
+    | DeleteEndpoint
+    | Smoke
+    | SignalStop
+    | CountHarm
+    | StartPipeline
+    | LabelPackage
+)
+
+
+class Done(Struct, frozen=True, tag=True):
+    """The effect is there: made now, or found made."""
+
+
+class Pinned(Struct, frozen=True, tag=True):
+    artifact: Artifact
+
+
+class Copied(Struct, frozen=True, tag=True):
+    """`sha256` of the copy, as the target's bucket states it."""
+
+    sha256: str
+
+
+class Smoked(Struct, frozen=True, tag=True):
+    """`problem` is empty when every answer was as the policy wants it; milliseconds of the
+    slowest."""
+
+    problem: str
+    slowest_ms: float
+
+
+class Harmed(Struct, frozen=True, tag=True):
+    requests: int
+    errors: int
+
+
+class Started(Struct, frozen=True, tag=True):
+    execution_arn: str
+
+
+Outcome = Done | Pinned | Copied | Smoked | Harmed | Started
+
+
+class Record(Struct, frozen=True):
+    """Status changes and nothing else does."""
+
+    head: Head
+    releases: tuple[Release, ...] = ()
+    log: tuple[Entry, ...] = ()
+
+
+class Act(Struct, frozen=True):
+    """One side effect. `claim` is recorded before it, under `head.revision`.
+
+    What follows is `plan.after(view, act, outcome)`.
+    """
+
+    action: Action
+    claim: Record
+    version: int | None = None
+    stage: str | None = None
+
+
+class Wait(Struct, frozen=True):
+    """Nothing to do before `until`; waking up early, late or twice is harmless."""
+
+    until: datetime
+    why: str
+
+
+class Idle(Struct, frozen=True):
+    """Nothing to do until something changes outside."""
+
+    why: str
+
+
+Step = Record | Act | Wait | Idle

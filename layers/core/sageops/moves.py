@@ -1,0 +1,234 @@
+"""The few ways in which status changes: an entry, a claim, a stop, an ending."""
+
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from sageops.conditions import find, with_condition
+from sageops.model import (
+    Act,
+    Action,
+    Entry,
+    Head,
+    Intent,
+    Live,
+    Record,
+    Release,
+    Severity,
+    StageRun,
+    StageStep,
+    Stop,
+    View,
+)
+
+__all__ = [
+    "act",
+    "current_run",
+    "end",
+    "entry",
+    "go_live",
+    "is_underway",
+    "later",
+    "record",
+    "restore",
+    "stop",
+    "stopped_before_it_began",
+    "to_step",
+    "untroubled",
+]
+
+# Steps in which nothing in the target serves anything of the release yet.
+_BEFORE: frozenset[StageStep] = frozenset(
+    {"waiting", "gate", "copying", "modelling", "configuring", "alarming"}
+)
+
+
+def current_run(release: Release) -> StageRun:
+    """The stage that the release is in: the first that is not live, or else the last."""
+    return next((run for run in release.runs if run.step != "live"), release.runs[-1])
+
+
+def is_underway(release: Release) -> bool:
+    """Whether the release has an endpoint in its hands, so that it must be seen through."""
+    return not stopped_before_it_began(current_run(release))
+
+
+def stopped_before_it_began(run: StageRun) -> bool:
+    """Whether a stop at this point leaves nothing to undo."""
+    return run.step in _BEFORE or (run.step == "deploying" and run.asked_at is None)
+
+
+def entry(  # noqa: PLR0913 - an entry answers that many questions
+    now: datetime,
+    release: Release,
+    what: str,
+    why: str,
+    *,
+    severity: Severity = "record",
+    stage: str | None = None,
+    by: str = "sageops",
+    facts: dict[str, str] | None = None,
+) -> Entry:
+    """A line of the log about a release."""
+    return Entry(
+        at=now,
+        group=release.group,
+        what=what,
+        why=why,
+        version=release.version,
+        stage=stage,
+        by=by,
+        policy_version=release.policy_version,
+        severity=severity,
+        facts=facts or {},
+    )
+
+
+def record(
+    view: View, *releases: Release, log: tuple[Entry, ...], head: Head | None = None
+) -> Record:
+    """Write these; whatever was claimed is settled by it."""
+    return Record(replace(head or view.records.head, intent=None), releases, log)
+
+
+def act(
+    view: View, action: Action, release: Release | None = None, stage: str | None = None
+) -> Act:
+    """Claim `action` on the head, then do it. `release` is written with the claim."""
+    name = release.name if release is not None else view.records.head.group
+    intent = Intent(type(action).__name__, name, view.now)
+    head = replace(view.records.head, intent=intent)
+    claim = Record(head, (release,) if release is not None else ())
+    return Act(action, claim, release.version if release is not None else None, stage)
+
+
+def to_step(view: View, release: Release, run: StageRun, step: StageStep) -> Release:
+    """The release with that run at `step` as of now, and no trouble on it."""
+    return untroubled(release.with_run(replace(run, step=step, since=view.now)), view.now)
+
+
+def untroubled(release: Release, now: datetime) -> Release:
+    """The release after something worked: the next try of anything is a first one."""
+    release = replace(release, troubles=0, held_at=None, held_until=None)
+    blocked = find(release.conditions, "Blocked")
+    if blocked is None or not blocked.status:
+        return release
+    return with_condition(release, "Blocked", False, "Passed", "It works again.", now)
+
+
+def stop(view: View, release: Release, run: StageRun, why: Stop) -> Record:
+    """Turn back: at once where nothing was touched, else by way of undoing what was."""
+    if stopped_before_it_began(run):
+        return end(view, release, run, why)
+    turned = to_step(view, release, replace(run, stop=why), "stopping")
+    turned = with_condition(turned, "Live", False, why.reason, why.message, view.now)
+    told = entry(
+        view.now,
+        release,
+        why.reason,
+        f"{why.message} Taking {run.stage} back.",
+        severity="alert",
+        stage=run.stage,
+        by=why.by,
+    )
+    return record(view, turned, log=(told,), head=_opened(view.records.head, release.version))
+
+
+def _opened(head: Head, *versions: int) -> Head:
+    """The head with these among the open ones: a release that was live is open while it ends."""
+    new = tuple(version for version in versions if version not in head.open)
+    return replace(head, open=(*head.open, *new))
+
+
+def end(
+    view: View,
+    release: Release,
+    run: StageRun,
+    why: Stop,
+    facts: dict[str, str] | None = None,
+    head: Head | None = None,
+) -> Record:
+    """The release is over, for this reason; the last thing told about it."""
+    over = with_condition(release, "Ended", True, why.phase, why.message, view.now)
+    over = with_condition(over, "Live", False, why.phase, why.message, view.now)
+    over = to_step(view, over, replace(run, stop=why), "stopped")
+    told = entry(
+        view.now,
+        release,
+        why.phase,
+        why.message,
+        severity="info" if why.phase in ("Rejected", "Aborted") else "alert",
+        stage=run.stage,
+        by=why.by,
+        facts={"reason": why.reason, **(facts or {})},
+    )
+    return record(view, over, log=(told,), head=_opened(head or view.records.head, release.version))
+
+
+def go_live(view: View, release: Release, run: StageRun) -> Record:
+    """A stage has baked: it is what serves now, and what a rollback comes back to."""
+    head, now = view.records.head, view.now
+    served = head.live.get(run.stage)
+    before = _before(served, run, now)
+    live = Live(release.version, run.config, now, before)
+    head = replace(head, live={**head.live, run.stage: live})
+    moved = to_step(view, release, run, "live")
+    last = run.stage == release.runs[-1].stage
+    told = entry(
+        now,
+        release,
+        "Live" if last else "StageLive",
+        f"{run.stage} serves version {release.version}.",
+        severity="info",
+        stage=run.stage,
+        facts={"config": run.config, "replaced": run.replaced or "nothing"},
+    )
+    if not last:
+        return record(view, moved, log=(told,), head=head)
+    moved = with_condition(moved, "Live", True, "Baked", told.why, now)
+    open_ = tuple(version for version in head.open if version != release.version)
+    replaced = _replaced(view, served, release)
+    head = _opened(replace(head, open=open_), *(each.version for each in replaced))
+    return record(view, moved, *replaced, log=(told,), head=head)
+
+
+def _before(served: Live | None, run: StageRun, now: datetime) -> Live | None:
+    """What a rollback of this stage goes back to. One step is kept: what was before that has
+    been replaced by something better."""
+    if served is not None and served.config == run.config:
+        return served.replaced
+    if served is not None and served.config == run.replaced:
+        return replace(served, replaced=None)
+    # An endpoint that we did not make, or that somebody changed: we know its configuration only.
+    return Live(version=0, config=run.replaced, since=now) if run.replaced else None
+
+
+def _replaced(view: View, served: Live | None, by: Release) -> tuple[Release, ...]:
+    old = view.records.releases.get(served.version) if served is not None else None
+    if old is None or old.version == by.version:
+        return ()
+    message = f"Replaced by version {by.version}."
+    old = with_condition(old, "Live", False, "Replaced", message, view.now)
+    return (with_condition(old, "Ended", True, "Superseded", message, view.now),)
+
+
+def restore(view: View, stage: str) -> tuple[Head, tuple[Release, ...]]:
+    """The head, and the release that is live again, after a stage went back to what it served."""
+    head = view.records.head
+    back = head.live[stage].replaced
+    if back is None:
+        return head, ()
+    live = replace(back, since=view.now, restored=True)
+    ended = {version: phase for version, phase in head.ended.items() if version != back.version}
+    head = replace(head, live={**head.live, stage: live}, ended=ended)
+    old = view.records.releases.get(back.version)
+    if old is None or stage != old.runs[-1].stage:
+        return head, ()
+    message = f"{stage} went back to version {back.version}."
+    old = with_condition(old, "Ended", False, "Restored", message, view.now)
+    return head, (with_condition(old, "Live", True, "Restored", message, view.now),)
+
+
+def later(now: datetime, **span: float) -> datetime:
+    """`now` plus a span given as for `timedelta`."""
+    return now + timedelta(**span)

@@ -1,0 +1,63 @@
+"""The names of what we make. Deterministic, so that a repeated step finds its first try."""
+
+import hashlib
+
+from msgspec import json
+
+from sageops.model import Artifact, Release
+from sageops.policy import Stage, Target
+
+__all__ = [
+    "VARIANT",
+    "alarm_name",
+    "artifact_url",
+    "bucket",
+    "config_name",
+    "endpoint_of_alarm",
+    "training_token",
+]
+
+_ALARM_PREFIX = "sageops"
+# One production variant, always of this name: guardrails refuse an update that renames variants.
+VARIANT = "main"
+
+
+def config_name(release: Release, artifact: Artifact, stage: Stage) -> str:
+    """`<endpoint>-v<version>-<8 hex>`, the name of the model and of the endpoint configuration.
+
+    The digits stand for everything that the configuration is made of, so that another image,
+    artefact or instance type is another configuration, and the same ones are the same. At most
+    63 characters: the policy bounds the endpoint's name, and a version has up to 7 digits.
+    """
+    made_of = (release.detail.image, release.detail.environment, artifact.sha256, stage.serving)
+    digest = hashlib.sha256(json.encode(made_of, order="sorted")).hexdigest()
+    return f"{stage.target.endpoint}-v{release.version}-{digest[:8]}"
+
+
+def alarm_name(config: str, kind: str) -> str:
+    """`sageops/<endpoint configuration>/<errors|latency|stop>`"""
+    return f"{_ALARM_PREFIX}/{config}/{kind}"
+
+
+def endpoint_of_alarm(name: str) -> str | None:
+    """The endpoint that an alarm of ours watches; None for somebody else's alarm."""
+    prefix, _, rest = name.partition("/")
+    config = rest.rpartition("/")[0]
+    endpoint = config.rpartition("-v")[0]
+    return endpoint if prefix == _ALARM_PREFIX and endpoint else None
+
+
+def bucket(target: Target) -> str:
+    """The bucket of artefacts that target.yaml makes in the target's account and Region."""
+    return f"sageops-artifacts-{target.account}-{target.region}"
+
+
+def artifact_url(release: Release, artifact: Artifact, target: Target) -> str:
+    """Where a target keeps its own copy of a release's artefact."""
+    key = f"{release.group}/{release.version}/{artifact.sha256[:16]}/model.tar.gz"
+    return f"s3://{bucket(target)}/{key}"
+
+
+def training_token(group: str, wanted: str) -> str:
+    """StartPipelineExecution's ClientRequestToken (32 to 128 characters) for one night."""
+    return hashlib.sha256(f"{group} {wanted}".encode()).hexdigest()

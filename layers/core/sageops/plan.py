@@ -1,0 +1,367 @@
+"""What to do next for one model group: a pure function of one look at it.
+
+`plan` asks one question after the other, most urgent first, and the first answer is the step.
+Every question is answered from what is stored and what the world shows, never from the event
+that caused the look, so that lost, repeated, late and reordered events change nothing.
+"""
+
+from datetime import timedelta
+
+from msgspec.structs import replace
+
+from sageops.advance import advance
+from sageops.conditions import find, phase, with_condition
+from sageops.model import (
+    Act,
+    Entry,
+    Idle,
+    LabelPackage,
+    Live,
+    PackageSeen,
+    Record,
+    Records,
+    Release,
+    StageRun,
+    StartPipeline,
+    Step,
+    Stop,
+    Trouble,
+    View,
+    Wait,
+)
+from sageops.moves import act, current_run, entry, is_underway, later, record, stop
+from sageops.names import training_token
+
+__all__ = ["LEASE", "candidates", "label", "plan", "to_describe"]
+
+# How long a claimed step is left to the worker that claimed it: longer than a function may run.
+LEASE = timedelta(seconds=150)
+_TRAINING_LOOK_MINUTES = 10
+
+
+def plan(view: View) -> Step:
+    """The one next step for the group."""
+    return (
+        _somebody_is_at_it(view)
+        or _training(view)
+        or _admission(view)
+        or _registry(view)
+        or _wishes(view)
+        or _closing(view)
+        or _live(view)
+        or _labels(view)
+        or _turns(view)
+        or _next(view)
+    )
+
+
+def candidates(records: Records, packages: tuple[PackageSeen, ...]) -> tuple[PackageSeen, ...]:
+    """The versions that are to become releases: new ones, and rejected ones approved after all."""
+    return tuple(package for package in packages if _is_candidate(records, package))
+
+
+def _is_candidate(records: Records, package: PackageSeen) -> bool:
+    if package.version in records.releases and package.version not in records.head.ended:
+        return False
+    ended = records.head.ended.get(package.version)
+    match package.approval:
+        case "Approved":
+            fresh = ended is None and package.version not in records.spec.approved_before
+            return fresh or ended == "Rejected"
+        case "PendingManualApproval":
+            return ended is None and package.version not in records.spec.known_before
+        case "Rejected":
+            return False
+
+
+def to_describe(records: Records, packages: tuple[PackageSeen, ...]) -> tuple[PackageSeen, ...]:
+    """The versions whose details a look needs: those to admit, and those whose approval is news."""
+    news = tuple(
+        package
+        for package in packages
+        if (release := records.releases.get(package.version)) is not None
+        and (package.approval == "Approved") != (release.approved_at is not None)
+    )
+    return candidates(records, packages) + news
+
+
+# ---------------------------------------------------------------- the questions, in their order
+
+
+def _somebody_is_at_it(view: View) -> Step | None:
+    intent = view.records.head.intent
+    if intent is None or view.now >= intent.at + LEASE:
+        return None
+    return Wait(intent.at + LEASE, f"{intent.action} of {intent.release} is under way")
+
+
+def _training(view: View) -> Step | None:
+    head, wanted = view.records.head, view.records.spec.training_wanted
+    run, seen = head.training, view.training
+    if run is not None and not run.ended:
+        if seen is None or seen.status in ("Executing", "Stopping"):
+            return None
+        over = replace(head, training=replace(run, ended=seen.status))
+        return record(
+            view, log=(_training_entry(view, seen.status, seen.failure_reason),), head=over
+        )
+    policy = view.records.policies[view.records.spec.policy_version].training
+    if policy is None or wanted is None or (run is not None and run.wanted >= wanted):
+        return None
+    token = training_token(head.group, wanted.isoformat())
+    return act(view, StartPipeline(policy.pipeline, token))
+
+
+def _training_entry(view: View, status: str, reason: str) -> Entry:
+    match status:
+        case "Succeeded":
+            what, why, severity = "TrainingSucceeded", "The training pipeline succeeded.", "record"
+        case "Stopped":
+            what, why, severity = "TrainingStopped", "Somebody stopped the training.", "info"
+        case _:
+            what, why, severity = "TrainingFailed", reason or f"It ended as {status}.", "alert"
+    return Entry(view.now, view.records.head.group, what, why, severity=severity)  # type: ignore[arg-type]
+
+
+def _admission(view: View) -> Step | None:
+    for package in candidates(view.records, tuple(view.packages.values())):
+        return _admit(view, package)
+    return None
+
+
+def _admit(view: View, package: PackageSeen) -> Record:
+    records, detail = view.records, view.details[package.version]
+    policy = records.policies[records.spec.policy_version]
+    approved = package.approval == "Approved"
+    release = Release(
+        group=records.head.group,
+        version=package.version,
+        package_arn=package.arn,
+        policy_version=records.spec.policy_version,
+        admitted_at=view.now,
+        detail=detail,
+        runs=tuple(StageRun(stage.name) for stage in policy.stages),
+        approved_at=view.now if approved else None,
+    )
+    message = (
+        f"Approved in the registry by {detail.modified_by}."
+        if approved
+        else "Waits for somebody to approve or reject it in the registry."
+    )
+    reason = "Approved" if approved else "PendingManualApproval"
+    release = with_condition(release, "Approved", approved, reason, message, view.now)
+    told = entry(
+        view.now,
+        release,
+        "Approved" if approved else "Registered",
+        message,
+        severity="info" if approved else "action",
+        by=detail.modified_by,
+        facts={metric.name: f"{metric.value:.4g}" for metric in detail.metrics},
+    )
+    ended = {k: v for k, v in records.head.ended.items() if k != package.version}
+    head = replace(records.head, open=(*records.head.open, package.version), ended=ended)
+    return record(view, release, log=(told,), head=head)
+
+
+def _registry(view: View) -> Step | None:
+    for release in _running(view):
+        package = view.packages.get(release.version)
+        approved = release.approved_at is not None
+        if package is None:
+            why = Stop("Failed", "PackageDeleted", "The package is gone from the registry.")
+            return _turn_back(view, release, why)
+        if package.approval == "Approved" and not approved:
+            return _approve(view, release)
+        if package.approval == "Rejected" or (approved and package.approval != "Approved"):
+            by = view.details[release.version].modified_by
+            what = "rejected" if package.approval == "Rejected" else "no longer approved"
+            why = Stop(
+                "Rejected", "Rejected", f"The package was {what} in the registry by {by}.", by
+            )
+            return _turn_back(view, release, why)
+    return None
+
+
+def _approve(view: View, release: Release) -> Record:
+    detail = view.details[release.version]
+    message = f"Approved in the registry by {detail.modified_by}."
+    release = with_condition(release, "Approved", True, "Approved", message, view.now)
+    release = replace(release, approved_at=view.now, detail=detail)
+    told = entry(view.now, release, "Approved", message, severity="info", by=detail.modified_by)
+    return record(view, release, log=(told,))
+
+
+def _wishes(view: View) -> Step | None:
+    for release in _running(view):
+        wish = view.records.wishes.get(release.version)
+        if wish is not None and wish.aborted is not None:
+            by = wish.aborted.by
+            reason = f": {wish.aborted.why}" if wish.aborted.why else "."
+            return _turn_back(
+                view, release, Stop("Aborted", "Aborted", f"{by} aborted it{reason}", by)
+            )
+        paused = find(release.conditions, "Paused")
+        word = wish.paused if wish is not None else None
+        if (word is not None) != (paused is not None and paused.status):
+            return _pause(view, release, word.by if word is not None else None)
+    return None
+
+
+def _pause(view: View, release: Release, by: str | None) -> Record:
+    what = "Paused" if by else "Resumed"
+    message = f"Paused by {by}; nothing new is begun until it is resumed." if by else "Resumed."
+    release = with_condition(release, "Paused", by is not None, what, message, view.now)
+    told = entry(view.now, release, what, message, severity="info", by=by or "sageops")
+    return record(view, release, log=(told,))
+
+
+def _closing(view: View) -> Step | None:
+    """A release that has ended leaves the open ones when the registry shows its end."""
+    for release in _open(view):
+        if not _has_ended(release):
+            continue
+        if release.label != label(release):
+            return _label(view, release)
+        head = view.records.head
+        open_ = tuple(version for version in head.open if version != release.version)
+        ended = {**head.ended, release.version: phase(release.conditions)}
+        return record(view, release, log=(), head=replace(head, open=open_, ended=ended))
+    return None
+
+
+def _live(view: View) -> Step | None:
+    """Whether something that went live does harm, or should no longer be live."""
+    busy = {current_run(release).stage for release in _running(view) if is_underway(release)}
+    for stage, live in view.records.head.live.items():
+        release = view.records.releases.get(live.version)
+        if release is None or stage in busy or not _serves(view, stage, live):
+            continue
+        step = _live_alarm(view, stage, live, release) or _live_word(view, stage, live, release)
+        if step is not None:
+            return step
+    return None
+
+
+def _serves(view: View, stage: str, live: Live) -> bool:
+    seen = view.endpoints.get(stage)
+    if seen is None or isinstance(seen, Trouble):
+        return False
+    return seen.status == "InService" and seen.config == live.config
+
+
+def _live_alarm(view: View, stage: str, live: Live, release: Release) -> Step | None:
+    firing = [
+        each for each in view.alarms.get(stage, ()) if each.firing and each.since > live.since
+    ]
+    if not firing:
+        return None
+    alarm = firing[0]
+    message = f"Alarm {alarm.name} fired after it went live: {alarm.reason}"
+    if live.replaced is not None:
+        since = max(live.since, later(alarm.since, minutes=-15))
+        why = Stop("RolledBack", "AlarmAfterLive", message, harm_since=since)
+        return stop(view, release, release.run(stage), why)
+    if live.warned_of == alarm.since:
+        return None
+    head = view.records.head
+    head = replace(head, live={**head.live, stage: replace(live, warned_of=alarm.since)})
+    message = f"{message} There is no better version known to go back to: please look."
+    told = entry(view.now, release, "AlarmAfterLive", message, severity="alert", stage=stage)
+    return record(view, log=(told,), head=head)
+
+
+def _live_word(view: View, stage: str, live: Live, release: Release) -> Step | None:
+    """Production serves no package that is not approved, and nothing that was aborted."""
+    if stage != release.runs[-1].stage or live.replaced is None:
+        return None
+    package = view.packages.get(release.version)
+    wish = view.records.wishes.get(release.version)
+    if package is not None and package.approval == "Rejected":
+        by = view.details[release.version].modified_by
+        why = Stop("Rejected", "Rejected", f"The package was rejected in the registry by {by}.", by)
+    elif wish is not None and wish.aborted is not None:
+        why = Stop("Aborted", "Aborted", f"{wish.aborted.by} rolled it back.", wish.aborted.by)
+    else:
+        return None
+    return stop(view, release, release.run(stage), why)
+
+
+def _labels(view: View) -> Step | None:
+    for release in view.records.releases.values():
+        if release.version not in view.records.head.ended and release.label != label(release):
+            return _label(view, release)
+    return None
+
+
+def _label(view: View, release: Release) -> Act:
+    stage, _, status = label(release).partition(" ")
+    message = release.runs[-1].stop.message if release.runs[-1].stop else ""
+    return act(view, LabelPackage(release.package_arn, stage, status, message), release)
+
+
+def label(release: Release) -> str:
+    """What a release's package is to show in the registry: the stage it is in, and its phase."""
+    return f"{current_run(release).stage} {phase(release.conditions)}"
+
+
+def _turns(view: View) -> Step | None:
+    """One at a time, the newest approval next; an older one that never went live gives way."""
+    approved = _by_approval(view)
+    for release in approved[:-1]:
+        if not is_underway(release):
+            message = f"Version {approved[-1].version} was approved after it, before it went live."
+            over = with_condition(release, "Ended", True, "Superseded", message, view.now)
+            told = entry(view.now, release, "Superseded", message, severity="info")
+            return record(view, over, log=(told,))
+    return None
+
+
+def _next(view: View) -> Step:
+    running = _by_approval(view)
+    underway = [release for release in running if is_underway(release)]
+    for release in underway or running:
+        return advance(view, release)
+    training = view.records.head.training
+    if training is not None and not training.ended:
+        return Wait(later(view.now, minutes=_TRAINING_LOOK_MINUTES), "training runs")
+    return Idle("nothing is wanted that is not so")
+
+
+# ---------------------------------------------------------------- which releases
+
+
+def _open(view: View) -> list[Release]:
+    head = view.records.head
+    return [view.records.releases[version] for version in head.open]
+
+
+def _has_ended(release: Release) -> bool:
+    ended = find(release.conditions, "Ended")
+    return ended is not None and ended.status
+
+
+def _running(view: View) -> list[Release]:
+    """Open releases that neither have ended nor are on their way back."""
+    return [
+        release
+        for release in _open(view)
+        if not _has_ended(release) and current_run(release).step not in ("stopping", "counting")
+    ]
+
+
+def _by_approval(view: View) -> list[Release]:
+    """Approved releases that have not ended, the oldest approval first."""
+    unended = (release for release in _open(view) if not _has_ended(release))
+    return sorted((each for each in unended if each.approved_at is not None), key=_age)
+
+
+def _age(release: Release) -> tuple[float, int]:
+    approved_at = release.approved_at
+    return (approved_at.timestamp() if approved_at is not None else 0.0, release.version)
+
+
+def _turn_back(view: View, release: Release, why: Stop) -> Record:
+    run = current_run(release)
+    since = why.harm_since or run.asked_at
+    return stop(view, release, run, replace(why, harm_since=since))

@@ -1,0 +1,361 @@
+"""A policy: what a model group's owners want, one YAML file per group.
+
+The types are the schema. `check` finds every problem of a document at once; decoding a stored
+policy is msgspec's own, since only checked policies are stored. Limits are SageMaker's, from
+the botocore service model and the page 'Deployment guardrails' (UpdateEndpoint.DeploymentConfig).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+__all__ = [
+    "LONGEST_ROLLOUT_MINUTES",
+    "Alarms",
+    "AllAtOnce",
+    "Canary",
+    "Checks",
+    "Linear",
+    "Policy",
+    "Problem",
+    "RealTime",
+    "Rollout",
+    "SmokeRequest",
+    "Stage",
+    "Target",
+    "Training",
+    "check",
+]
+
+# MaximumExecutionTimeoutInSeconds is at most eight hours; half an hour is left for the fleets.
+LONGEST_ROLLOUT_MINUTES = 450
+
+Minutes = Annotated[int, Meta(ge=0, le=60, description="SageMaker's limit for one wait, an hour")]
+
+
+class Target(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a stage's endpoint is. `role` is what the hub assumes there, `execution_role` what
+    the model runs as; both are names made by target.yaml unless the policy says otherwise."""
+
+    account: Annotated[str, Meta(pattern="^[0-9]{12}$", description="an account id, in quotes")]
+    region: Annotated[str, Meta(pattern="^[a-z]{2}(-[a-z]+)+-[0-9]$", description="a Region")]
+    endpoint: Annotated[
+        str,
+        Meta(
+            pattern="^[a-zA-Z0-9](-*[a-zA-Z0-9])*$",
+            max_length=44,
+            description="SageMaker's limit of 63 less our suffix -v<version>-<8 digits>",
+        ),
+    ]
+    role: Annotated[str, Meta(pattern=r"^[\w+=,.@-]{1,64}$", description="a role's name")] = (
+        "sageops-target"
+    )
+    execution_role: Annotated[
+        str, Meta(pattern=r"^[\w+=,.@-]{1,64}$", description="a role's name")
+    ] = "sageops-model-execution"
+
+
+class RealTime(Struct, frozen=True, forbid_unknown_fields=True):
+    """Instances that are always on."""
+
+    instance_type: Annotated[str, Meta(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")]
+    instance_count: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
+class AllAtOnce(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="strategy", tag="all_at_once"
+):
+    """A second fleet takes all the traffic at once; the first stays for `bake_minutes`."""
+
+    bake_minutes: Minutes = 0
+
+
+class Canary(Struct, frozen=True, forbid_unknown_fields=True, tag_field="strategy", tag="canary"):
+    """A share of the second fleet for `canary_minutes`, then the rest, then `bake_minutes`."""
+
+    canary_percent: Annotated[int, Meta(ge=1, le=50, description="SageMaker's limit")] = 10
+    canary_minutes: Minutes = 15
+    bake_minutes: Minutes = 10
+
+
+class Linear(Struct, frozen=True, forbid_unknown_fields=True, tag_field="strategy", tag="linear"):
+    """Equal steps of `step_percent`, each for `step_minutes`, then `bake_minutes`."""
+
+    step_percent: Annotated[int, Meta(ge=10, le=50, description="SageMaker's limit")] = 20
+    step_minutes: Minutes = 10
+    bake_minutes: Minutes = 10
+
+
+Rollout = AllAtOnce | Canary | Linear
+
+
+class SmokeRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """One request with a known answer; `expect` is a regular expression found in the answer."""
+
+    body: Annotated[str, Meta(min_length=1)]
+    content_type: str = "application/json"
+    expect: str = ""
+    latency_ms: Annotated[int, Meta(ge=1, le=60_000)] = 1000
+
+
+class Alarms(Struct, frozen=True, forbid_unknown_fields=True):
+    """What counts as harm, for the rollback alarms that we create on each configuration.
+
+    `names` are alarms of the target account that must be quiet too.
+    """
+
+    error_percent: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    min_requests: Annotated[int, Meta(ge=1, description="requests a minute")] = 20
+    latency_ms: Annotated[int | None, Meta(description="p99, milliseconds")] = None
+    names: tuple[str, ...] = ()
+
+
+class Checks(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a stage must show before the release goes on."""
+
+    smoke: tuple[SmokeRequest, ...] = ()
+    alarms: Alarms = Alarms()
+    bake_minutes: Annotated[int, Meta(ge=0, le=7 * 24 * 60)] = 0
+
+
+class Stage(Struct, frozen=True, forbid_unknown_fields=True):
+    """One step of the way."""
+
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,29}$")]
+    target: Target
+    serving: RealTime
+    rollout: Rollout = AllAtOnce()
+    checks: Checks = Checks()
+    gate: Literal["auto", "manual"] = "manual"
+
+
+class Training(Struct, frozen=True, forbid_unknown_fields=True):
+    """The group's training pipeline in the hub account, and when it is started."""
+
+    pipeline: Annotated[str, Meta(pattern="^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}$")]
+    schedule: Literal["nightly", "never"] = "nightly"
+
+
+class Policy(Struct, frozen=True, forbid_unknown_fields=True):
+    """All that is wanted for one model group."""
+
+    group: Annotated[str, Meta(pattern="^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
+    stages: Annotated[tuple[Stage, ...], Meta(min_length=1, max_length=10)]
+    training: Training | None = None
+
+    def stage(self, name: str) -> Stage:
+        return next(stage for stage in self.stages if stage.name == name)
+
+
+Path = tuple[str | int, ...]
+
+
+class Problem(Struct, frozen=True):
+    """One thing that is wrong with a document: where, and what would be right."""
+
+    path: Path
+    message: str
+
+    @property
+    def where(self) -> str:
+        """`stages[1].rollout.canary_percent`"""
+        text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in self.path)
+        return text.removeprefix(".")
+
+
+def check(document: object) -> tuple[Policy | None, tuple[Problem, ...]]:
+    """The policy in a document, or None and everything that is wrong with it."""
+    problems = tuple(_shape(document, Policy, ()))
+    if problems:
+        return None, problems
+    policy = msgspec.convert(document, Policy)
+    problems = tuple(_sense(policy))
+    return (None if problems else policy), problems
+
+
+# ---------------------------------------------------------------- shape: types and bounds
+
+
+def _shape(value: object, type_: Any, path: Path) -> Iterator[Problem]:
+    if get_origin(type_) is Annotated:
+        base, meta = get_args(type_)
+        found = list(_shape(value, base, path))
+        yield from found or _bounds(value, meta, path)
+        return
+    if get_origin(type_) in (Union, UnionType):
+        yield from _union(value, get_args(type_), path)
+    elif get_origin(type_) is Literal:
+        if value not in get_args(type_):
+            yield Problem(path, f"{_say(value)} is none of {_listing(get_args(type_))}")
+    elif get_origin(type_) is tuple:
+        yield from _sequence(value, get_args(type_)[0], path)
+    elif isinstance(type_, type) and issubclass(type_, Struct):
+        yield from _mapping(value, type_, path)
+    elif not _is_a(value, type_):
+        yield Problem(path, f"{_say(value)} is not {_KINDS[type_]}")
+
+
+def _mapping(value: object, type_: type[Struct], path: Path) -> Iterator[Problem]:
+    if not isinstance(value, Mapping):
+        yield Problem(path, f"{_say(value)} is not a mapping with {_listing(_fields(type_))}")
+        return
+    fields = _fields(type_)
+    tag_field = type_.__struct_config__.tag_field
+    for key in value:
+        if key not in fields and key != tag_field:
+            yield Problem((*path, str(key)), f"unknown; known here: {_listing(fields)}")
+    for field in msgspec.structs.fields(type_):
+        if field.name in value:
+            yield from _shape(value[field.name], fields[field.name], (*path, field.name))
+        elif field.required:
+            yield Problem((*path, field.name), "missing")
+
+
+def _union(value: object, members: tuple[Any, ...], path: Path) -> Iterator[Problem]:
+    if type(None) in members:
+        if value is not None:
+            yield from _shape(value, next(m for m in members if m is not type(None)), path)
+        return
+    by_tag = {member.__struct_config__.tag: member for member in members}
+    tag_field = members[0].__struct_config__.tag_field
+    if not isinstance(value, Mapping):
+        yield Problem(path, f"{_say(value)} is not a mapping with {tag_field!r}")
+    elif tag_field not in value:
+        yield Problem((*path, tag_field), f"missing; one of {_listing(by_tag)}")
+    elif value[tag_field] not in by_tag:
+        said = _say(value[tag_field])
+        yield Problem((*path, tag_field), f"{said} is none of {_listing(by_tag)}")
+    else:
+        yield from _mapping(value, by_tag[value[tag_field]], path)
+
+
+def _sequence(value: object, member: Any, path: Path) -> Iterator[Problem]:
+    if not isinstance(value, list | tuple):
+        yield Problem(path, f"{_say(value)} is not a list")
+        return
+    for index, each in enumerate(value):
+        yield from _shape(each, member, (*path, index))
+
+
+def _bounds(value: Any, meta: Meta, path: Path) -> Iterator[Problem]:
+    if value is None:
+        return
+    because = f", {meta.description}" if meta.description else ""
+    if meta.ge is not None and value < meta.ge:
+        yield Problem(path, f"{value} is below {meta.ge}{because}")
+    if meta.gt is not None and value <= meta.gt:
+        yield Problem(path, f"{value} is not above {meta.gt}{because}")
+    if meta.le is not None and value > meta.le:
+        yield Problem(path, f"{value} is above {meta.le}{because}")
+    if meta.min_length is not None and len(value) < meta.min_length:
+        yield Problem(path, f"needs at least {meta.min_length}, has {len(value)}{because}")
+    if meta.max_length is not None and len(value) > meta.max_length:
+        yield Problem(path, f"has {len(value)}, at most {meta.max_length}{because}")
+    if meta.pattern is not None and not re.search(meta.pattern, value):
+        yield Problem(path, f"{_say(value)} does not match {meta.pattern}{because}")
+
+
+_KINDS: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text (numbers need quotes)",
+    bool: "true or false",
+}
+
+
+def _is_a(value: object, type_: Any) -> bool:
+    if isinstance(value, bool):
+        return type_ is bool
+    return isinstance(value, int | float if type_ is float else type_)
+
+
+def _fields(type_: type[Struct]) -> dict[str, Any]:
+    return get_type_hints(type_, include_extras=True)
+
+
+def _say(value: object) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _listing(names: Any) -> str:
+    return ", ".join(str(name) for name in names)
+
+
+# ---------------------------------------------------------------- sense: parts against each other
+
+
+def _sense(policy: Policy) -> Iterator[Problem]:
+    yield from _doubles(policy)
+    for index, stage in enumerate(policy.stages):
+        path: Path = ("stages", index)
+        yield from _rollout_sense(stage, path)
+        yield from _checks_sense(stage, path)
+
+
+def _doubles(policy: Policy) -> Iterator[Problem]:
+    names: dict[str, int] = {}
+    endpoints: dict[tuple[str, str, str], int] = {}
+    for index, stage in enumerate(policy.stages):
+        first = names.setdefault(stage.name, index)
+        if first != index:
+            yield Problem(("stages", index, "name"), f"{stage.name!r} is stages[{first}]'s too")
+        target = stage.target
+        first = endpoints.setdefault((target.account, target.region, target.endpoint), index)
+        if first != index:
+            where = ("stages", index, "target", "endpoint")
+            yield Problem(where, f"{target.endpoint!r} is stages[{first}]'s too")
+
+
+def _rollout_sense(stage: Stage, path: Path) -> Iterator[Problem]:
+    count = stage.serving.instance_count
+    match stage.rollout:
+        case Canary(canary_percent=percent):
+            yield from _expressible(percent, count, (*path, "rollout", "canary_percent"))
+        case Linear(step_percent=percent, step_minutes=step, bake_minutes=bake):
+            yield from _expressible(percent, count, (*path, "rollout", "step_percent"))
+            total = -(-100 // percent) * step + bake
+            if total > LONGEST_ROLLOUT_MINUTES:
+                yield Problem(
+                    (*path, "rollout", "step_minutes"),
+                    f"the waits sum up to {total} minutes, at most {LONGEST_ROLLOUT_MINUTES}: "
+                    "SageMaker gives up after 8 hours, fleets included",
+                )
+        case AllAtOnce():
+            pass
+
+
+def _expressible(percent: int, count: int, path: Path) -> Iterator[Problem]:
+    """SageMaker shifts whole instances, so a share must be one that the fleet can express."""
+    if percent * count < 100:
+        least = -(-100 // count)
+        fix = f"use at least {least} %" if least <= 50 else "use all_at_once"
+        yield Problem(
+            path,
+            f"{percent} % of {_instances(count)} is less than one of them; {fix} or "
+            f"{-(-100 // percent)} instances",
+        )
+
+
+def _instances(count: int) -> str:
+    return "1 instance" if count == 1 else f"{count} instances"
+
+
+def _checks_sense(stage: Stage, path: Path) -> Iterator[Problem]:
+    for index, request in enumerate(stage.checks.smoke):
+        try:
+            re.compile(request.expect)
+        except re.error as error:
+            where = (*path, "checks", "smoke", index, "expect")
+            yield Problem(where, f"{request.expect!r} is not a regular expression: {error}")
+    own = 3 if stage.checks.alarms.latency_ms is not None else 2
+    if len(stage.checks.alarms.names) + own > 10:
+        yield Problem(
+            (*path, "checks", "alarms", "names"),
+            f"has {len(stage.checks.alarms.names)}, at most {10 - own}: SageMaker's limit is 10 "
+            f"rollback alarms and {own} are ours",
+        )

@@ -1,0 +1,204 @@
+"""The loop: load, observe, plan, claim, apply, record, until there is nothing left but to wait.
+
+One call brings one model group as far as it can come now. It decides nothing (`plan` does) and
+knows no service (`Cloud`, `Store` and `Wakeups` do).
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol, assert_never
+
+from msgspec.structs import replace
+
+from sageops.advance import alarm_names, errand
+from sageops.errors import Conflict, TroubleError
+from sageops.model import (
+    Act,
+    Action,
+    AlarmSeen,
+    EndpointSeen,
+    Errand,
+    Head,
+    Idle,
+    Live,
+    Outcome,
+    PackageDetail,
+    PackageSeen,
+    Record,
+    Records,
+    Release,
+    TrainingSeen,
+    Trouble,
+    View,
+    Wait,
+)
+from sageops.moves import current_run
+from sageops.plan import plan, to_describe
+from sageops.settle import after, troubled
+
+__all__ = ["Cloud", "Store", "Wakeups", "observe", "reconcile"]
+
+# SQS: DelaySeconds is at most 15 minutes; a longer wait is several shorter ones.
+_LONGEST_DELAY = timedelta(minutes=15)
+# After trouble that should pass, and where others keep writing first.
+_PAUSE = timedelta(seconds=30)
+_TRIES_AGAINST_OTHERS = 8
+
+
+class Cloud(Protocol):
+    """The world, as the loop sees it. Every call raises `TroubleError`."""
+
+    def packages(self, group: str) -> tuple[PackageSeen, ...]: ...
+
+    def package(self, arn: str) -> PackageDetail: ...
+
+    def training(self, execution_arn: str) -> TrainingSeen: ...
+
+    def endpoint(self, errand: Errand) -> EndpointSeen | None: ...
+
+    def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]: ...
+
+    def apply(self, action: Action) -> Outcome: ...
+
+
+class Store(Protocol):
+    """The table, as the loop sees it."""
+
+    def load(self, group: str) -> Records | None:
+        """Everything about a group; None when there is no policy for it."""
+
+    def commit(self, record: Record) -> Head:
+        """Write all of it or nothing; the head as it now stands. Raises `Conflict`."""
+
+
+class Wakeups(Protocol):
+    """The queue, as the loop sees it."""
+
+    def wake(self, group: str, delay: timedelta) -> None: ...
+
+
+def reconcile(
+    group: str,
+    cloud: Cloud,
+    store: Store,
+    wakeups: Wakeups,
+    clock: Callable[[], datetime],
+    has_time: Callable[[], bool],
+) -> str:
+    """Bring a group as far as it can come; says in a few words why it stopped there.
+
+    Raises `TroubleError` when the registry itself cannot be read, for the queue to try again.
+    """
+    conflicts = 0
+    while has_time():
+        try:
+            why = _step(group, cloud, store, wakeups, clock())
+        except Conflict:
+            conflicts += 1
+            if conflicts == _TRIES_AGAINST_OTHERS:
+                break
+            continue
+        if why is not None:
+            return why
+    # Whatever is left is for the next message, which this one asks for.
+    wakeups.wake(group, _PAUSE)
+    return "to be continued"
+
+
+def _step(group: str, cloud: Cloud, store: Store, wakeups: Wakeups, now: datetime) -> str | None:
+    """Take one step; None when another may follow at once. Raises `Conflict`."""
+    records = store.load(group)
+    if records is None:
+        return "no policy: nothing is wanted of this group"
+    view = observe(records, cloud, now)
+    match plan(view):
+        case Record() as record:
+            store.commit(record)
+            return None
+        case Act() as act:
+            return _carry_out(view, act, cloud, store, wakeups)
+        case Wait(until, why):
+            _wake_at(records.head, until, now, store, wakeups)
+            return why
+        case Idle(why):
+            return why
+        case _ as never:
+            assert_never(never)
+
+
+def _carry_out(view: View, act: Act, cloud: Cloud, store: Store, wakeups: Wakeups) -> str | None:
+    """Claim, apply, record."""
+    claimed = _with_claim(view, act, store.commit(act.claim))
+    try:
+        outcome = cloud.apply(act.action)
+    except TroubleError as error:
+        store.commit(troubled(claimed, act, error.trouble))
+        if error.trouble.kind != "transient":
+            return None
+        wakeups.wake(view.records.head.group, _PAUSE)
+        return error.trouble.message
+    store.commit(after(claimed, act, outcome))
+    return None
+
+
+def _with_claim(view: View, act: Act, head: Head) -> View:
+    claimed = {each.version: each for each in act.claim.releases}
+    releases = {**view.records.releases, **claimed}
+    return replace(view, records=replace(view.records, head=head, releases=releases))
+
+
+def _wake_at(head: Head, until: datetime, now: datetime, store: Store, wakeups: Wakeups) -> None:
+    """See that a message comes at `until`, unless one is under way that comes before."""
+    if head.wake_at is not None and now < head.wake_at <= until:
+        return
+    delay = min(until - now, _LONGEST_DELAY)
+    # First the message, then the note of it: a crash between them costs one look too many.
+    wakeups.wake(head.group, delay)
+    store.commit(Record(replace(head, wake_at=now + delay)))
+
+
+# ---------------------------------------------------------------- observe
+
+
+def observe(records: Records, cloud: Cloud, now: datetime) -> View:
+    """Look at what the group's present steps depend on, and at nothing else."""
+    packages = cloud.packages(records.head.group)
+    details = {each.version: cloud.package(each.arn) for each in to_describe(records, packages)}
+    training = records.head.training
+    seen = None
+    if training is not None and training.execution_arn and not training.ended:
+        seen = cloud.training(training.execution_arn)
+    endpoints: dict[str, EndpointSeen | Trouble | None] = {}
+    alarms: dict[str, tuple[AlarmSeen, ...]] = {}
+    for release, stage, config in _of_interest(records):
+        policy = records.policies.get(release.policy_version)
+        if policy is None:
+            continue
+        where = errand(release, release.run(stage), policy.stage(stage))
+        try:
+            endpoints[stage] = cloud.endpoint(where)
+            alarms[stage] = cloud.alarms(where, alarm_names(config, policy.stage(stage)))
+        except TroubleError as error:
+            endpoints[stage] = error.trouble
+    by_version = {package.version: package for package in packages}
+    return View(now, records, by_version, details, endpoints, alarms, seen)
+
+
+def _of_interest(records: Records) -> list[tuple[Release, str, str]]:
+    """Release, stage and configuration of what is live, and over it of what is under way."""
+    found: dict[str, tuple[Release, str, str]] = {}
+    for stage, live in records.head.live.items():
+        found.update(_live_of_interest(records, stage, live))
+    for version in records.head.open:
+        release = records.releases[version]
+        run = current_run(release)
+        if run.step in ("deploying", "checking", "baking", "stopping"):
+            found[run.stage] = (release, run.stage, run.config)
+    return list(found.values())
+
+
+def _live_of_interest(
+    records: Records, stage: str, live: Live
+) -> dict[str, tuple[Release, str, str]]:
+    release = records.releases.get(live.version)
+    return {} if release is None else {stage: (release, stage, live.config)}

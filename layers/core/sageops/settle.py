@@ -1,0 +1,222 @@
+"""What follows from a step: from its outcome, or from the trouble that it met."""
+
+from msgspec.structs import replace
+
+from sageops.conditions import find, with_condition
+from sageops.model import (
+    Act,
+    Copied,
+    CopyArtifact,
+    CountHarm,
+    CreateConfig,
+    CreateEndpoint,
+    CreateModel,
+    DeleteEndpoint,
+    Done,
+    Entry,
+    Harmed,
+    LabelPackage,
+    Outcome,
+    PinArtifact,
+    Pinned,
+    PutAlarms,
+    Record,
+    Release,
+    SignalStop,
+    Smoke,
+    Smoked,
+    StageRun,
+    Started,
+    Stop,
+    Training,
+    Trouble,
+    UpdateEndpoint,
+    View,
+)
+from sageops.moves import current_run, end, entry, later, record, restore, stop, to_step, untroubled
+
+__all__ = ["after", "hold", "troubled"]
+
+# Between tries: a minute, doubled each time, up to a quarter of an hour.
+_LONGEST_HOLD_MINUTES = 15
+# A trouble that should pass is told to people when it has lasted this many tries.
+_TRIES_BEFORE_TELLING = 5
+_LOOK_SECONDS = 60
+
+
+def after(view: View, act: Act, outcome: Outcome) -> Record:
+    """What to record now that the action was done. `view` holds the claim as it was stored."""
+    if act.version is None:
+        return _after_group(view, outcome)
+    release = untroubled(view.records.releases[act.version], view.now)
+    if isinstance(act.action, LabelPackage):
+        shown = f"{act.action.stage} {act.action.status}"
+        return record(view, replace(release, label=shown), log=())
+    return _after_release(view, release, current_run(release), act, outcome)
+
+
+def _after_group(view: View, outcome: Outcome) -> Record:
+    if not isinstance(outcome, Started):
+        raise AssertionError(f"{outcome} does not come of starting a pipeline")
+    head, wanted = view.records.head, view.records.spec.training_wanted or view.now
+    training = Training(wanted, outcome.execution_arn)
+    told = Entry(view.now, head.group, "TrainingStarted", outcome.execution_arn)
+    return record(view, log=(told,), head=replace(head, training=training))
+
+
+def _after_release(
+    view: View, release: Release, run: StageRun, act: Act, outcome: Outcome
+) -> Record:
+    match act.action, outcome:
+        case PinArtifact(), Pinned(artifact):
+            why = f"{artifact.url} is {artifact.size} bytes of SHA-256 {artifact.sha256}."
+            told = entry(view.now, release, "Pinned", why)
+            return record(view, replace(release, artifact=artifact), log=(told,))
+        case CopyArtifact(artifact=artifact, destination=destination), Copied(sha256):
+            return _copied(view, release, run, artifact.sha256, sha256, destination)
+        case CreateModel(name=name), Done():
+            return _next_step(view, release, run, "configuring", "ModelCreated", name)
+        case CreateConfig(name=name), Done():
+            named = replace(run, config=name)
+            return _next_step(view, release, named, "alarming", "ConfigCreated", name)
+        case PutAlarms(alarms=alarms), Done():
+            names = ", ".join(alarm.name for alarm in alarms)
+            return _next_step(view, release, run, "deploying", "AlarmsCreated", names)
+        case CreateEndpoint(config=config), Done():
+            return _asked(view, release, run, "CreationAsked", f"The endpoint is made on {config}.")
+        case UpdateEndpoint(config=config), Done():
+            what = "RollbackAsked" if run.step == "stopping" else "RolloutAsked"
+            return _asked(view, release, run, what, f"The endpoint goes to {config}.")
+        case DeleteEndpoint(), Done():
+            return _asked(view, release, run, "DeletionAsked", "The endpoint is deleted.")
+        case SignalStop(), Done():
+            return _signalled(view, release, run)
+        case Smoke(), Smoked(problem, slowest_ms):
+            return _smoked(view, release, run, problem, slowest_ms)
+        case CountHarm(), Harmed(requests, errors):
+            return _counted(view, release, run, requests, errors)
+        case _:
+            raise AssertionError(f"{outcome} does not come of {act.action}")
+
+
+def _copied(
+    view: View, release: Release, run: StageRun, wanted: str, got: str, destination: str
+) -> Record:
+    if got == wanted:
+        return _next_step(view, release, run, "modelling", "ArtifactCopied", destination)
+    message = f"{destination} has SHA-256 {got}, the approved artefact {wanted}."
+    return stop(view, release, run, Stop("Failed", "ArtifactChanged", message))
+
+
+def _next_step(
+    view: View, release: Release, run: StageRun, step: str, what: str, why: str
+) -> Record:
+    moved = to_step(view, release, run, step)  # type: ignore[arg-type]
+    return record(view, moved, log=(entry(view.now, release, what, why, stage=run.stage),))
+
+
+def _asked(view: View, release: Release, run: StageRun, what: str, why: str) -> Record:
+    told = entry(view.now, release, what, why, stage=run.stage)
+    return record(view, release, log=(told,))
+
+
+def _signalled(view: View, release: Release, run: StageRun) -> Record:
+    """SageMaker goes back when its alarm sees our signal; the signal is repeated until it does."""
+    until = later(view.now, seconds=_LOOK_SECONDS)
+    again = replace(release, held_at=view.now, held_until=until)
+    return _asked(view, again, run, "StopSignalled", "SageMaker was told to go back.")
+
+
+def _smoked(view: View, release: Release, run: StageRun, problem: str, slowest_ms: float) -> Record:
+    facts = {"slowest_ms": f"{slowest_ms:.0f}"}
+    if problem:
+        why = Stop("RolledBack", "SmokeFailed", problem, harm_since=run.asked_at)
+        return stop(view, release, run, why)
+    moved = to_step(view, release, run, "baking")
+    message = f"Every answer was as wanted, the slowest after {slowest_ms:.0f} ms."
+    told = entry(
+        view.now,
+        release,
+        "SmokePassed",
+        message,
+        severity="info",
+        stage=run.stage,
+        facts=facts,
+    )
+    return record(view, moved, log=(told,))
+
+
+def _counted(view: View, release: Release, run: StageRun, requests: int, errors: int) -> Record:
+    why = run.stop
+    if why is None:
+        raise AssertionError(f"{release.name} was counted without a reason")
+    facts = {"harmed": str(errors), "requests": str(requests)}
+    message = f"{why.message} {errors} of the {requests} requests it answered were harmed."
+    live = view.records.head.live.get(run.stage)
+    if live is not None and live.version == release.version:
+        head, restored = restore(view, run.stage)
+        ended = end(view, release, run, replace(why, message=message), facts, head)
+        return replace(ended, releases=(*ended.releases, *restored))
+    return end(view, release, run, replace(why, message=message), facts)
+
+
+# ---------------------------------------------------------------- trouble
+
+
+def troubled(view: View, act: Act, trouble: Trouble) -> Record:
+    """What to record when the action met trouble. `view` holds the claim as it was stored."""
+    if act.version is None:
+        return _troubled_group(view, trouble)
+    release = view.records.releases[act.version]
+    run = current_run(release)
+    if isinstance(act.action, LabelPackage) and trouble.kind == "transient":
+        return record(view, log=())
+    if isinstance(act.action, LabelPackage):
+        # The label is for people to look at; a release does not stop for it.
+        shown = replace(release, label=f"{act.action.stage} {act.action.status}")
+        told = entry(view.now, release, "LabelFailed", trouble.message, severity="alert")
+        return record(view, shown, log=(told,))
+    if trouble.kind == "refused" and run.step not in ("stopping", "counting"):
+        untouched = replace(run, asked_at=None, asked_seen=None)
+        why = Stop("Failed", "Refused", trouble.message)
+        return stop(view, release.with_run(untouched), untouched, why)
+    return hold(view, release, run, trouble)
+
+
+def _troubled_group(view: View, trouble: Trouble) -> Record:
+    head = view.records.head
+    wanted = view.records.spec.training_wanted or view.now
+    if trouble.kind == "transient":
+        # The look that comes next tries again; the claim is given back.
+        return record(view, log=())
+    told = Entry(view.now, head.group, "TrainingFailed", trouble.message, severity="alert")
+    return record(view, log=(told,), head=replace(head, training=Training(wanted, "", "Failed")))
+
+
+def hold(view: View, release: Release, run: StageRun, trouble: Trouble) -> Record:
+    """The release stays where it is for a while, and says why where a person should know."""
+    tries = release.troubles + 1
+    minutes = min(2 ** (tries - 1), _LONGEST_HOLD_MINUTES)
+    until = later(view.now, minutes=minutes)
+    held = replace(release, troubles=tries, held_at=view.now, held_until=until)
+    if trouble.kind == "transient" and tries < _TRIES_BEFORE_TELLING:
+        told = entry(view.now, release, "TriedAgain", trouble.message, stage=run.stage)
+        return record(view, held, log=(told,))
+    reason = {
+        "transient": "KeepsFailing",
+        "denied": "AccessDenied",
+        "missing": "NotFound",
+        "refused": "Refused",
+    }[trouble.kind]
+    old = find(release.conditions, "Blocked")
+    news = old is None or not old.status or old.message != trouble.message
+    held = with_condition(held, "Blocked", True, reason, trouble.message, view.now)
+    told = entry(
+        view.now,
+        release,
+        "Blocked",
+        trouble.message,
+        severity="alert" if news else "record",
+        stage=run.stage,
+    )
+    return record(view, held, log=(told,))

@@ -1,0 +1,119 @@
+"""The last step of every way: handing something to a queue, topic, bus or function, or losing it.
+
+Documentation: EventBridge user guide, "Using dead-letter queues to process undelivered events";
+Lambda developer guide, "Capturing records of Lambda asynchronous invocations".
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local.clock import Clock
+from local.lambdas import Function
+from local.principals import Principals, service_may
+
+__all__ = ["Delivery", "Lost", "Undeliverable", "queue_url"]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Something that reached nobody and no dead-letter queue, as it would be in AWS."""
+
+    at: datetime
+    what: Any
+    why: str
+
+
+class Undeliverable(Exception):
+    """`code` as in the dead-letter message's ERROR_CODE; `transient` errors are worth a retry."""
+
+    def __init__(self, code: str, message: str, transient: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.transient = transient
+
+
+@dataclass
+class Delivery:
+    """Hands over on behalf of services and functions; keeps what was lost."""
+
+    clock: Clock
+    principals: Principals
+    lost: list[Lost] = field(default_factory=list)
+
+    def lose(self, what: Any, why: str) -> None:
+        """Note that `what` is gone."""
+        self.lost.append(Lost(self.clock.now, what, why))
+
+    def to_queue(
+        self,
+        service: str,
+        queue: str,
+        body: str,
+        source: str,
+        attributes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Let `service` send to `queue` (ARN), which must have a policy that allows it.
+
+        Raises `Undeliverable`.
+        """
+        sqs = self.principals.administrator("sqs", *queue.split(":")[4:2:-1])
+        try:
+            found = sqs.get_queue_attributes(QueueUrl=queue_url(queue), AttributeNames=["Policy"])
+        except ClientError as error:
+            raise Undeliverable("NO_RESOURCE", f"{queue}: {error}") from error
+        policy = found.get("Attributes", {}).get("Policy")
+        if not service_may(service, "sqs:SendMessage", queue, policy, source):
+            raise Undeliverable("NO_PERMISSIONS", f"{queue} has no policy that allows {service}")
+        sqs.send_message(
+            QueueUrl=queue_url(queue), MessageBody=body, MessageAttributes=_attributes(attributes)
+        )
+
+    def send(
+        self, function: Function, destination: str, body: Any, attributes: dict[str, str]
+    ) -> None:
+        """Send a record (JSON) with the function's own role; what it may not send is lost."""
+        text = json.dumps(body)
+        service = destination.split(":")[2]
+        client = self.principals.role(service, function.role, "lambda.amazonaws.com", function.name)
+        try:
+            match service:
+                case "sqs":
+                    client.send_message(
+                        QueueUrl=queue_url(destination),
+                        MessageBody=text,
+                        MessageAttributes=_attributes(attributes),
+                    )
+                case "sns":
+                    client.publish(TopicArn=destination, Message=text)
+                case "lambda":
+                    client.invoke(FunctionName=destination, InvocationType="Event", Payload=text)
+                case "events":
+                    entry = {
+                        "Source": "lambda",
+                        "DetailType": "Lambda Function Invocation Result - Failure",
+                        "Resources": [destination, function.arn],
+                        "Detail": text,
+                        "EventBusName": destination,
+                    }
+                    client.put_events(Entries=[entry])
+                case _:
+                    raise ValueError(f"{destination} is no destination of Lambda")
+        except ClientError as error:
+            self.lose(body, f"{function.name} could not send to {destination}: {error}")
+
+
+def queue_url(arn: str) -> str:
+    """The URL of a queue, from its ARN."""
+    region, account, name = arn.split(":")[3:6]
+    return f"https://sqs.{region}.amazonaws.com/{account}/{name}"
+
+
+def _attributes(attributes: Mapping[str, str] | None) -> dict[str, dict[str, str]]:
+    given = attributes or {}
+    return {name: {"DataType": "String", "StringValue": value} for name, value in given.items()}
