@@ -511,9 +511,10 @@ def _put_object(call: Call) -> Iterator[Need]:
     context, parameters = _put_context(call), call.parameters
     yield Need("s3:PutObject", _object_arn(call), context)
     if "ACL" in parameters:
-        yield Need("s3:PutObjectAcl", _object_arn(call), context)
+        yield Need("s3:PutObjectAcl", _object_arn(call), {"s3:x-amz-acl": [parameters["ACL"]]})
     if parameters.get("Tagging"):
-        yield Need("s3:PutObjectTagging", _object_arn(call), context)
+        tags = {key: values for key, values in context.items() if "RequestObjectTag" in key}
+        yield Need("s3:PutObjectTagging", _object_arn(call), tags)
     # 'Uploading an object using multipart upload': a multipart upload needs Decrypt as well.
     multipart = call.operation not in {"PutObject", "CopyObject"}
     actions = ["kms:GenerateDataKey", *(["kms:Decrypt"] if multipart else [])]
@@ -535,7 +536,7 @@ def _copy_object(call: Call) -> Iterator[Need]:
     replaced = call.parameters.get("TaggingDirective") == "REPLACE"
     if found is not None and not replaced and call.operation == "CopyObject":
         owner = s3_backends.bucket_accounts[bucket][1]
-        if s3_backends[owner]["aws"].tagger.has_tags(found.arn):
+        if s3_backends[owner]["aws"].tagger.get_tag_dict_for_resource(found.arn):
             action = "s3:GetObjectVersionTagging" if version else "s3:GetObjectTagging"
             yield Need(action, f"arn:aws:s3:::{bucket}/{key}")
             yield Need("s3:PutObjectTagging", _object_arn(call))
@@ -873,26 +874,28 @@ def _assume_role(call: Call) -> Iterator[Need]:
     """'Pass session tags in AWS STS', 'Monitor and control actions taken with assumed roles'.
 
     Transitive tags and a source identity stay with the session through role chaining, so the next
-    role's trust policy must allow them as well.
+    role's trust policy must allow them as well. Each action is asked with the keys that the
+    reference lists for it: [unverified] that TagSession and SetSourceIdentity know no more, such
+    as the external id; a trust policy that asks them for more is refused here.
     """
     parameters, role = call.parameters, call.parameters["RoleArn"]
     tags = {**call.transitive_tags, **_tags(call)}
     source_identity = parameters.get("SourceIdentity") or call.source_identity
     transitive = [*call.transitive_tags, *parameters.get("TransitiveTagKeys", ())]
-    context = {
-        **_given(
-            sts__ExternalId=parameters.get("ExternalId"),
-            sts__RoleSessionName=parameters["RoleSessionName"],
-            sts__SourceIdentity=source_identity or None,
-        ),
+    tagging = {
         **_tag_context(tags),
         **({"sts:TransitiveTagKeys": transitive} if transitive else {}),
     }
-    yield Need("sts:AssumeRole", role, context)
+    identity = _given(sts__SourceIdentity=source_identity or None)
+    named = _given(
+        sts__ExternalId=parameters.get("ExternalId"),
+        sts__RoleSessionName=parameters["RoleSessionName"],
+    )
+    yield Need("sts:AssumeRole", role, {**named, **identity, **tagging})
     if tags:
-        yield Need("sts:TagSession", role, context)
+        yield Need("sts:TagSession", role, tagging)
     if source_identity:
-        yield Need("sts:SetSourceIdentity", role, context)
+        yield Need("sts:SetSourceIdentity", role, identity)
 
 
 def _get_role(call: Call) -> Iterator[Need]:

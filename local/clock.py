@@ -21,7 +21,7 @@ class Clock:
     now: datetime
     on_move: Callable[[datetime], None] = lambda _: None
     _due: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
-    _order: itertools.count[int] = field(default_factory=itertools.count)
+    _order: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def at(self, when: datetime, do: Callable[[], None]) -> None:
         """Have `do()` happen at `when`, or at once when that has passed."""

@@ -2,7 +2,7 @@
 
 A job's container is one process of the present interpreter in a temporary folder that stands
 for `/`. A model's container is one process of `local.serving`, one for each distinct artefact
-and environment, started by its first request and shared by all accounts.
+and environment, started by its first health check or request and shared by all accounts.
 """
 
 import contextlib
@@ -33,6 +33,10 @@ __all__ = ["LocalContainers", "pack", "unpack"]
 MESSAGE_CHARACTERS = 900
 
 
+# An artefact's SHA-256 and its container's environment.
+_Key = tuple[str, frozenset[tuple[str, str]]]
+
+
 class LocalContainers:
     """`local.simulator.site.Containers` by processes on this machine. Close it when done.
 
@@ -47,7 +51,7 @@ class LocalContainers:
     ) -> None:
         self._job_limit = job_limit.total_seconds()
         self._start_limit = start_limit.total_seconds()
-        self._servers: dict[tuple[str, frozenset[tuple[str, str]]], _Server] = {}
+        self._servers: dict[_Key, _Server] = {}
 
     def __enter__(self) -> "LocalContainers":
         return self
@@ -66,6 +70,14 @@ class LocalContainers:
             _, server = self._servers.popitem()
             server.stop()
 
+    def ping(self, artifact: bytes, environment: Mapping[str, str]) -> bool:
+        """`GET /ping` to the model in `artifact`, started for it where it does not run yet."""
+        try:
+            return self._server(artifact, environment).is_healthy()
+        except (OSError, http.client.HTTPException):
+            self._give_up(artifact, environment)
+            return False
+
     def invoke(
         self,
         artifact: bytes,
@@ -77,20 +89,25 @@ class LocalContainers:
         """`POST /invocations` to the model in `artifact`; the container that could not be asked
         (it does not start, does not answer, breaks off) answers 500 with the reason.
 
-        The latency is the real time from request to answer. The first request of an artefact
-        starts its process, which no latency includes.
+        The latency is the real time from request to answer; starting the process is no part of it.
         """
-        key = (hashlib.sha256(artifact).hexdigest(), frozenset(environment.items()))
         try:
-            server = self._servers.get(key)
-            if server is None:
-                server = self._servers[key] = _start(artifact, environment, self._start_limit)
-            return server.ask(body, content_type, accept)
+            return self._server(artifact, environment).ask(body, content_type, accept)
         except (OSError, http.client.HTTPException) as error:
-            if broken := self._servers.pop(key, None):
-                broken.stop()
+            self._give_up(artifact, environment)
             reason = f"{type(error).__name__}: {error}".encode()
             return Reply(500, reason, "text/plain", timedelta())
+
+    def _server(self, artifact: bytes, environment: Mapping[str, str]) -> "_Server":
+        key = _key(artifact, environment)
+        if key not in self._servers:
+            self._servers[key] = _start(artifact, environment, self._start_limit)
+        return self._servers[key]
+
+    def _give_up(self, artifact: bytes, environment: Mapping[str, str]) -> None:
+        broken = self._servers.pop(_key(artifact, environment), None)
+        if broken is not None:
+            broken.stop()
 
     def run(
         self,
@@ -163,6 +180,12 @@ class _Server:
         took = timedelta(microseconds=(time.perf_counter_ns() - began) / 1000)
         return Reply(response.status, answer, response.headers.get("Content-Type", ""), took)
 
+    def is_healthy(self) -> bool:
+        self.connection.request("GET", "/ping")
+        response = self.connection.getresponse()
+        response.read()
+        return response.status == 200
+
     def stop(self) -> None:
         self.connection.close()
         self.process.terminate()
@@ -171,6 +194,10 @@ class _Server:
             if pipe:
                 pipe.close()
         self.folder.cleanup()
+
+
+def _key(artifact: bytes, environment: Mapping[str, str]) -> _Key:
+    return hashlib.sha256(artifact).hexdigest(), frozenset(environment.items())
 
 
 def _start(artifact: bytes, environment: Mapping[str, str], limit: float) -> _Server:

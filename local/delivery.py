@@ -11,10 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
+from moto.awslambda.models import lambda_backends
+from moto.events.models import events_backends
+from moto.sns.models import sns_backends
+from moto.sqs.models import sqs_backends
 
 from local.clock import Clock
 from local.lambdas import Function
-from local.principals import Principals, service_may
+from local.principals import Principals
 
 __all__ = ["Delivery", "Lost", "Undeliverable", "queue_url"]
 
@@ -50,6 +54,21 @@ class Delivery:
         """Note that `what` is gone."""
         self.lost.append(Lost(self.clock.now, what, why))
 
+    def check_service(self, service: str, action: str, resource: str, source: str) -> None:
+        """Raise `Undeliverable` unless the resource is there and lets the service in for `source`.
+
+        All of them ARNs but the service (`events.amazonaws.com`) and the action.
+        """
+        if not _exists(resource):
+            raise Undeliverable("NO_RESOURCE", f"{resource} does not exist")
+        decision = self.principals.authorization.service_may(
+            service, action, resource, source_arn=source, source_account=source.split(":")[4]
+        )
+        if not decision.allowed:
+            raise Undeliverable(
+                "NO_PERMISSIONS", f"{resource} does not let {service} do {action} for {source}"
+            )
+
     def to_queue(
         self,
         service: str,
@@ -62,14 +81,9 @@ class Delivery:
 
         Raises `Undeliverable`.
         """
-        sqs = self.principals.administrator("sqs", *queue.split(":")[4:2:-1])
-        try:
-            found = sqs.get_queue_attributes(QueueUrl=queue_url(queue), AttributeNames=["Policy"])
-        except ClientError as error:
-            raise Undeliverable("NO_RESOURCE", f"{queue}: {error}") from error
-        policy = found.get("Attributes", {}).get("Policy")
-        if not service_may(service, "sqs:SendMessage", queue, policy, source):
-            raise Undeliverable("NO_PERMISSIONS", f"{queue} has no policy that allows {service}")
+        region, account = queue.split(":")[3:5]
+        self.check_service(service, "sqs:SendMessage", queue, source)
+        sqs = self.principals.administrator("sqs", account, region)
         sqs.send_message(
             QueueUrl=queue_url(queue), MessageBody=body, MessageAttributes=_attributes(attributes)
         )
@@ -106,6 +120,20 @@ class Delivery:
                     raise ValueError(f"{destination} is no destination of Lambda")
         except ClientError as error:
             self.lose(body, f"{function.name} could not send to {destination}: {error}")
+
+
+def _exists(arn: str) -> bool:
+    service, region, account, name = arn.split(":", 5)[2:6]
+    match service:
+        case "sqs":
+            return name in sqs_backends[account][region].queues
+        case "sns":
+            return arn in sns_backends[account][region].topics
+        case "events":
+            return name.rpartition("/")[2] in events_backends[account][region].event_buses
+        case _:
+            functions = lambda_backends[account][region].list_functions()
+            return any(function.function_name == name.split(":")[1] for function in functions)
 
 
 def queue_url(arn: str) -> str:

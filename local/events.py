@@ -13,14 +13,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from botocore.exceptions import ClientError
 from moto.events.models import events_backends
 
 from local.clock import Clock
 from local.delivery import Delivery, Undeliverable
 from local.lambdas import Lambdas
 from local.patterns import matches
-from local.principals import NotAssumable, Principals, role_may, service_may
+from local.principals import NotAssumable, Principals
 
 __all__ = ["Arrival", "Envelope", "Events"]
 
@@ -258,47 +257,33 @@ class Events:
                 raise NotImplementedError(f"{rule}: the target {arn} is of a kind not delivered to")
 
     def _to_function(self, rule: str, arn: str, event: Any) -> None:
-        admin = self.principals.administrator("lambda", arn.split(":")[4], arn.split(":")[3])
-        try:
-            self.lambdas.find(arn)
-        except KeyError as error:
-            raise Undeliverable("NO_RESOURCE", f"{arn} does not exist") from error
-        try:
-            policy = admin.get_policy(FunctionName=arn)["Policy"]
-        except ClientError:
-            policy = None
-        if not service_may(_SERVICE, "lambda:InvokeFunction", arn, policy, rule):
-            raise Undeliverable("NO_PERMISSIONS", f"{arn} does not let {rule} invoke it")
+        self.delivery.check_service(_SERVICE, "lambda:InvokeFunction", arn, rule)
         self.lambdas.invoke_later(arn, event)
 
     def _to_topic(self, rule: str, arn: str, message: str) -> None:
-        sns = self.principals.administrator("sns", arn.split(":")[4], arn.split(":")[3])
-        try:
-            policy = sns.get_topic_attributes(TopicArn=arn)["Attributes"].get("Policy")
-        except ClientError as error:
-            raise Undeliverable("NO_RESOURCE", f"{arn} does not exist") from error
-        if not service_may(_SERVICE, "sns:Publish", arn, policy, rule):
-            raise Undeliverable("NO_PERMISSIONS", f"{arn} has no policy that allows {_SERVICE}")
+        self.delivery.check_service(_SERVICE, "sns:Publish", arn, rule)
+        region, account = arn.split(":")[3:5]
+        sns = self.principals.administrator("sns", account, region)
         sns.publish(TopicArn=arn, Message=message)
 
     def _to_bus(self, rule: str, target: Mapping[str, Any], envelope: Envelope) -> None:
         arn, role = target["Arn"], target.get("RoleArn")
         region, account = arn.split(":")[3:5]
         name = arn.rpartition("/")[2]
-        bus = events_backends[account][region].event_buses.get(name)
-        if bus is None:
+        if name not in events_backends[account][region].event_buses:
             raise Undeliverable("NO_RESOURCE", f"{arn} does not exist")
         if role is None:
             raise Undeliverable("NO_PERMISSIONS", f"{rule} has no role to send to {arn} with")
         try:
-            self.principals.check_assumable(role, _SERVICE, {"aws:SourceArn": [rule]})
+            self.principals.check_assumable(role, _SERVICE, rule)
         except NotAssumable as error:
             raise Undeliverable("NO_PERMISSIONS", str(error)) from error
         about = {
             "events:source": [str(envelope.get("source", ""))],
             "events:detail-type": [str(envelope.get("detail-type", ""))],
         }
-        if not role_may(role, "events:PutEvents", arn, bus.policy, about):
+        authorization = self.principals.authorization
+        if not authorization.permits(role, "events:PutEvents", arn, about).allowed:
             raise Undeliverable("NO_PERMISSIONS", f"{role} may not put events on {arn}")
         # The event stays what it was: account, Region, source, id and time are those of its origin.
         self.clock.after(timedelta(0), lambda: self._arrive(account, region, name, envelope))

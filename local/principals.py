@@ -1,28 +1,23 @@
-"""Who calls: clients of an account's administrator and of roles, and what a service may do.
+"""Who calls: clients of an account's administrator, and of the roles that services assume.
 
-Documentation: IAM user guide, "Roles terms and concepts"; moto tells accounts apart by whose
-credentials sign a call, so everybody here has the credentials of an assumed role.
+Documentation: IAM user guide, "Roles terms and concepts". moto tells accounts apart by whose
+credentials sign a call, so everybody here has the credentials of an assumed role;
+`local.authorization` checks the calls of all but the administrator.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import unquote
 
 import boto3
 from botocore.config import Config
-from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
+from local.authorization import ADMINISTRATOR, Authorization
 from local.clock import Clock
-from local.iam import Policy, Principal, Request, decide, parse
 
-__all__ = ["ADMINISTRATOR", "Credentials", "NotAssumable", "Principals", "service_may"]
-
-# The session's role exists in no account: nobody's policies are asked about its calls.
-ADMINISTRATOR = "administrator"
+__all__ = ["Credentials", "NotAssumable", "Principals"]
 
 _LIFETIME = timedelta(hours=12)
 # An answer that needs a retry will not get better within one moment of virtual time.
@@ -30,7 +25,7 @@ _ONE_ATTEMPT = Config(retries={"mode": "standard", "total_max_attempts": 1})
 
 
 class NotAssumable(Exception):
-    """The role does not exist, or its trust policy does not name the service."""
+    """The role does not exist, or its trust policy does not let the service in."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,7 @@ class Principals:
 
     clock: Clock
     region: str
+    authorization: Authorization
     # The typed overloads want the service's name as a literal.
     _session: Any = field(default_factory=boto3.Session)
     _clients: dict[tuple[str, ...], Any] = field(default_factory=dict)
@@ -57,34 +53,34 @@ class Principals:
         role = f"arn:aws:iam::{account}:role/{ADMINISTRATOR}"
         return self._client(service, role, ADMINISTRATOR, region)
 
-    def role(self, service: str, role: str, principal: str, session: str) -> Any:
+    def role(self, service: str, role: str, principal: str, session: str, source: str = "") -> Any:
         """A client that acts as `role` (ARN), assumed by a service such as `lambda.amazonaws.com`.
 
-        Raises `NotAssumable`.
+        `source` is the ARN that the service acts for. Raises `NotAssumable`.
         """
-        self.check_assumable(role, principal)
-        return self.assumed(service, role, session)
-
-    def assumed(self, service: str, role: str, session: str) -> Any:
-        """A client that acts as `role` (ARN), whose trust policy the caller has checked."""
+        self.check_assumable(role, principal, source)
         return self._client(service, role, session, None)
 
-    def check_assumable(
-        self, role: str, principal: str, context: Mapping[str, Sequence[str]] | None = None
-    ) -> None:
+    def check_assumable(self, role: str, principal: str, source: str = "") -> None:
         """Raise `NotAssumable` unless the role's trust policy lets the service in."""
         account = role.split(":")[4]
-        found = _role(role)
-        if found is None:
-            raise NotAssumable(f"{role} does not exist")
-        trust = parse(_text(found.assume_role_policy_document), f"{role} trust policy")
-        asked = {"aws:SourceAccount": [account], **(context or {})}
-        request = Request(Principal(service=principal), "sts:AssumeRole", role, account, asked)
-        if not decide(request, [], trust, resource_policy_required=True).allowed:
-            raise NotAssumable(f"{role} does not trust {principal}")
+        decision = self.authorization.service_may(
+            principal, "sts:AssumeRole", role, source_arn=source, source_account=account
+        )
+        if not decision.allowed:
+            raise NotAssumable(f"{role} does not exist, or does not trust {principal}")
+
+    def check_permitted(self, role: str, needs: Mapping[str, str]) -> None:
+        """Raise `PermissionError` unless a service may do this with `role`: action -> resource."""
+        for action, resource in needs.items():
+            if not self.authorization.permits(role, action, resource).allowed:
+                raise PermissionError(
+                    f"The provided execution role {role} does not have permissions to call "
+                    f"{action} on {resource}"
+                )
 
     def credentials(self, role: str, session: str) -> Credentials:
-        """New credentials of `role`, good for 12 virtual hours."""
+        """New credentials of `role` (ARN)."""
         account = role.split(":")[4]
         assumed = sts_backends[account]["aws"].assume_role(
             region_name=self.region,
@@ -112,70 +108,3 @@ class Principals:
                 config=_ONE_ATTEMPT,
             )
         return self._clients[key]
-
-
-def service_may(  # noqa: PLR0913  # what a resource policy can ask about
-    principal: str,
-    action: str,
-    resource: str,
-    policy: str | None,
-    source: str,
-    context: Mapping[str, Sequence[str]] | None = None,
-) -> bool:
-    """Whether a resource's own policy (JSON) lets a service act on it for `source` (ARN)."""
-    if policy is None:
-        return False
-    asked = {
-        "aws:SourceArn": [source],
-        "aws:SourceAccount": [source.split(":")[4]],
-        "aws:SecureTransport": ["true"],
-        **(context or {}),
-    }
-    request = Request(Principal(service=principal), action, resource, resource.split(":")[4], asked)
-    return decide(request, [], parse(policy, f"{resource} policy")).allowed
-
-
-def role_may(
-    role: str,
-    action: str,
-    resource: str,
-    policy: str | None,
-    context: Mapping[str, Sequence[str]],
-) -> bool:
-    """Whether `role` (ARN) may act on `resource`: by its policies, and the resource's (JSON)."""
-    account = role.split(":")[4]
-    session = role.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/service"
-    request = Request(
-        Principal(account=account, arn=session, role=role),
-        action,
-        resource,
-        resource.split(":")[4],
-        {
-            "aws:PrincipalArn": [role],
-            "aws:PrincipalAccount": [account],
-            "aws:SecureTransport": ["true"],
-            **context,
-        },
-    )
-    resource_policy = None if policy is None else parse(policy, f"{resource} policy")
-    return decide(request, _policies_of(role), resource_policy).allowed
-
-
-def _policies_of(role: str) -> list[Policy]:
-    found = _role(role)
-    if found is None:
-        return []
-    managed = [(name, each.document) for name, each in found.managed_policies.items()]
-    return [
-        parse(_text(document), f"{role} {name}")
-        for name, document in [*found.policies.items(), *managed]
-    ]
-
-
-def _role(arn: str) -> Any:
-    backend = iam_backends[arn.split(":")[4]]["aws"]
-    return next((role for role in backend.roles.values() if role.arn == arn), None)
-
-
-def _text(document: Any) -> str:
-    return unquote(document) if isinstance(document, str) else json.dumps(document)

@@ -26,6 +26,7 @@ from local.principals import Principals
 __all__ = ["QueueMapping", "Queues"]
 
 _POLLER = "lambda.amazonaws.com"
+_NEEDED = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 # The most that one ReceiveMessage returns.
 _RECEIVED_AT_ONCE = 10
 # moto takes a message for visible only after the moment it becomes so.
@@ -55,7 +56,11 @@ class Queues:
     _waking: dict[str, set[datetime]] = field(default_factory=dict)
 
     def add(self, mapping: QueueMapping) -> None:
-        """Start to poll a queue."""
+        """Start to poll a queue. Raises `PermissionError` when the function's role may not."""
+        self.principals.check_permitted(
+            self.lambdas.find(mapping.function).role,
+            dict.fromkeys(_NEEDED, mapping.queue),
+        )
         self.mappings[mapping.queue] = mapping
         self.wake(mapping.queue)
 
@@ -172,7 +177,7 @@ def _failures(result: Any) -> set[str] | None:
     match result:
         case None | {"batchItemFailures": None | []}:
             return set()
-        case dict() if not result:
+        case dict() if "batchItemFailures" not in result:
             return set()
         case {"batchItemFailures": [*failures]}:
             named = [each.get("itemIdentifier") for each in failures if isinstance(each, dict)]

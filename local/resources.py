@@ -77,7 +77,7 @@ def create(kind: str, site: Site, logical: str, properties: Properties) -> Creat
     remaining = dict(properties)
     try:
         return TYPES[kind](site, logical, remaining)
-    except (ClientError, ParamValidationError, InvalidPattern) as error:
+    except (ClientError, ParamValidationError, InvalidPattern, PermissionError) as error:
         raise TemplateError(f"{logical} ({kind}): {error}") from error
     except KeyError as error:
         raise TemplateError(f"{logical} ({kind}): the property {error} is missing") from error
@@ -160,10 +160,10 @@ def _table(site: Site, logical: str, properties: Properties) -> Created:
 def _bucket(site: Site, logical: str, properties: Properties) -> Created:
     name = properties.pop("BucketName", None) or site.name(logical, 63).lower()
     location = {"LocationConstraint": site.region}
-    created = {"Bucket": name} | (
-        {"CreateBucketConfiguration": location} if site.region != "us-east-1" else {}
-    )
-    site.call("s3", "create_bucket", created)
+    asked: Properties = {"Bucket": name}
+    if site.region != "us-east-1":
+        asked["CreateBucketConfiguration"] = location
+    site.call("s3", "create_bucket", asked)
     # Property -> the call that sets it, and the name it has there.
     settings = {
         "VersioningConfiguration": ("put_bucket_versioning", "VersioningConfiguration"),
@@ -189,7 +189,7 @@ def _bucket(site: Site, logical: str, properties: Properties) -> Created:
     if tags := _tag_list(properties):
         site.call("s3", "put_bucket_tagging", {"Bucket": name, "Tagging": {"TagSet": tags}})
     _rest("AWS::S3::Bucket", properties)
-    attributes = {
+    attributes: dict[str, str] = {
         "Arn": f"arn:aws:s3:::{name}",
         "DomainName": f"{name}.s3.amazonaws.com",
         "RegionalDomainName": f"{name}.s3.{site.region}.amazonaws.com",

@@ -82,7 +82,9 @@ def _module(folder: Path, name: str) -> ModuleType:
 @contextlib.contextmanager
 def _entered(sandbox: Sandbox) -> Iterator[None]:
     """Inside, the interpreter is the function's; outside, everything is as it was."""
-    outside = {name: module for name, module in sys.modules.items() if _own(name, module, sandbox)}
+    outside = {
+        name: module for name, module in list(sys.modules.items()) if _own(name, module, sandbox)
+    }
     environment, session, stdout = dict(os.environ), boto3.DEFAULT_SESSION, sys.stdout
     for name in outside:
         del sys.modules[name]
@@ -109,8 +111,9 @@ def _entered(sandbox: Sandbox) -> Iterator[None]:
 def _own(name: str, module: ModuleType, sandbox: Sandbox) -> bool:
     if name.partition(".")[0] in _OWN_PACKAGES:
         return True
+    # Plain text: this is asked of every module at every call.
     file = getattr(module, "__file__", None)
-    return file is not None and Path(file).is_relative_to(sandbox.folder)
+    return file is not None and file.startswith(f"{sandbox.folder}/")
 
 
 @contextlib.contextmanager

@@ -159,8 +159,7 @@ class Schedules:
         role = execution.target["RoleArn"]
         # The trust policy may name the schedule's group, as the documentation advises.
         group = execution.schedule.replace(":schedule/", ":schedule-group/").rpartition("/")[0]
-        self.principals.check_assumable(role, _SERVICE, {"aws:SourceArn": [group]})
-        return self.principals.assumed(service, role, "scheduler")
+        return self.principals.role(service, role, _SERVICE, "scheduler", group)
 
 
 def _moment(timestamp: Any) -> datetime | None:

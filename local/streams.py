@@ -21,7 +21,6 @@ from local.principals import Principals
 
 __all__ = ["StreamMapping", "Streams"]
 
-_POLLER = "lambda.amazonaws.com"
 # Lambda backs off between attempts; how long is not published [unverified].
 _LONGEST_WAIT = timedelta(seconds=60)
 _RECORD_LIFETIME = timedelta(hours=24)
@@ -77,7 +76,14 @@ class Streams:
     _readers: list[_Reader] = field(default_factory=list)
 
     def add(self, mapping: StreamMapping) -> None:
-        """Start to read a stream."""
+        """Start to read a stream. Raises `PermissionError` when the function's role may not."""
+        self._check(
+            mapping,
+            {
+                "dynamodb:DescribeStream": mapping.stream,
+                "dynamodb:ListStreams": f"{mapping.table}/stream/*",
+            },
+        )
         shards = self._client(mapping).describe_stream(StreamArn=mapping.stream)
         [shard] = shards["StreamDescription"]["Shards"]
         reader = _Reader(mapping, shard["ShardId"])
@@ -117,6 +123,8 @@ class Streams:
                 return
 
     def _read(self, reader: _Reader) -> list[dict[str, Any]]:
+        needed = ("dynamodb:GetShardIterator", "dynamodb:GetRecords")
+        self._check(reader.mapping, dict.fromkeys(needed, reader.mapping.stream))
         client = self._client(reader.mapping)
         position = (
             {"ShardIteratorType": "TRIM_HORIZON"}
@@ -207,9 +215,14 @@ class Streams:
         }
         self.delivery.send(function, mapping.on_failure, record, {})
 
+    def _check(self, mapping: StreamMapping, needs: Mapping[str, str]) -> None:
+        role = self._function(mapping).role
+        self.principals.check_assumable(role, "lambda.amazonaws.com")
+        self.principals.check_permitted(role, needs)
+
     def _client(self, mapping: StreamMapping) -> Any:
-        function = self._function(mapping)
-        return self.principals.role("dynamodbstreams", function.role, _POLLER, function.name)
+        region, account = mapping.stream.split(":")[3:5]
+        return self.principals.administrator("dynamodbstreams", account, region)
 
     def _function(self, mapping: StreamMapping) -> Function:
         return self.lambdas.find(mapping.function)
@@ -259,7 +272,7 @@ def _first_failure(result: Any, records: list[dict[str, Any]]) -> int | None:
     match result:
         case None | {"batchItemFailures": None | []}:
             return None
-        case dict() if not result:
+        case dict() if "batchItemFailures" not in result:
             return None
         case {"batchItemFailures": [*failures]}:
             numbers = [record["dynamodb"]["SequenceNumber"] for record in records]

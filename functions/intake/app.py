@@ -23,6 +23,7 @@ queue = Queue(session.client("sqs", config=CONFIG), env.queue_url)
 def handler(event: dict[str, Any], context: Any) -> None:
     """Take one EventBridge event. What cannot be understood is logged, counted and let go:
     trying it again would not make it understandable."""
+    metrics.add_metric("Events", MetricUnit.Count, 1)
     try:
         cause, resource = parse(event)
     except Malformed as error:

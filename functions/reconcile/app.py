@@ -34,6 +34,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     hub_account = context.invoked_function_arn.split(":")[4]
     aws = Aws(Registry(sagemaker, s3, hub_account), s3, targets, hub_account, now)
     failed = []
+    metrics.add_metric("Looks", MetricUnit.Count, len(event["Records"]))
     for record in event["Records"]:
         try:
             _look(record, aws, context)

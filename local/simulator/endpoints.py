@@ -7,6 +7,7 @@ quoted in public issue threads, unless a docstring says otherwise.
 from datetime import timedelta
 
 from local.simulator import limits
+from local.simulator.faults import not_simulated
 from local.simulator.hosting import (
     Endpoint,
     Fleet,
@@ -125,6 +126,8 @@ def _update_weights_and_capacities(site: Site, parameters: Document) -> Document
     wanted = {item["VariantName"]: item for item in parameters["DesiredWeightsAndCapacities"]}
     unknown = sorted(wanted.keys() - fleet.variants.keys())
     refuse(f'Could not find variant {name} of endpoint "{endpoint.arn}".' for name in unknown)
+    if any(desired.get("DesiredInstanceCount") == 0 for desired in wanted.values()):
+        raise not_simulated("scaling a variant to zero instances")
     rescales = False
     for name, desired in wanted.items():
         variant = fleet.variants[name]

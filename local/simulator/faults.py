@@ -9,6 +9,7 @@ __all__ = [
     "AnswerLost",
     "Faults",
     "FleetFailure",
+    "attach",
     "denied",
     "faults_of",
     "internal",
@@ -176,7 +177,12 @@ class Faults:
         return None
 
 
+def attach(site: Site, faults: Faults) -> None:
+    """Let these faults be the site's."""
+    site.state[_KEY] = faults
+
+
 def faults_of(site: Site) -> Faults:
     """The faults of the simulator that this site belongs to."""
-    faults: Faults = site.state.setdefault(_KEY, Faults())
+    faults: Faults = site.state[_KEY]
     return faults

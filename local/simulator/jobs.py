@@ -15,7 +15,7 @@ from typing import Any
 from local.containers import pack
 from local.simulator.site import Document, Run, Site
 
-__all__ = ["JobFailed", "process", "train"]
+__all__ = ["JobFailed", "model_uri", "process", "train"]
 
 _MODEL = "/opt/ml/model"
 _PYTHON = ("python", "python3", "/usr/bin/python3")
@@ -25,11 +25,16 @@ class JobFailed(Exception):
     """The job ended as `Failed`; the message is its `FailureReason`."""
 
 
-def train(site: Site, name: str, request: Document) -> Document:
+def model_uri(name: str, request: Document) -> str:
+    """Where a training job's model goes: `<S3OutputPath>/<job>/output/model.tar.gz`."""
+    return f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output/model.tar.gz"
+
+
+def train(site: Site, name: str, request: Document) -> None:
     """Run a training job of a framework container in script mode.
 
-    Returns what completing adds to `DescribeTrainingJob`. Raises `JobFailed`, and `ServiceError`
-    for an object that cannot be read or written.
+    Its model is at `model_uri` when it returns. Raises `JobFailed`, and `ServiceError` for an
+    object that cannot be read or written.
     """
     hyperparameters = {
         key: _decoded(value) for key, value in request.get("HyperParameters", {}).items()
@@ -63,9 +68,7 @@ def train(site: Site, name: str, request: Document) -> Document:
         [_MODEL],
     )
     _require_success(result)
-    uri = f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output/model.tar.gz"
-    site.outside.write(site.account, uri, pack(result.outputs[_MODEL]))
-    return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
+    site.outside.write(site.account, model_uri(name, request), pack(result.outputs[_MODEL]))
 
 
 def process(site: Site, name: str, request: Document) -> None:

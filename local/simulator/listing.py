@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-from local.simulator.site import Document, ServiceError
+from local.simulator.paging import cut
+from local.simulator.site import Document
 
 __all__ = ["page"]
-
-_DEFAULT_PAGE = 10  # `ListEndpoints.MaxResults`: 'This value defaults to 10'
 
 
 def page(kind: str, result: str, summaries: Iterable[Document], parameters: Document) -> Document:
@@ -20,13 +19,7 @@ def page(kind: str, result: str, summaries: Iterable[Document], parameters: Docu
     key = sort_by if sort_by == "CreationTime" else f"{kind}{sort_by}"
     descending = parameters.get("SortOrder", "Descending") == "Descending"
     chosen.sort(key=lambda summary: (summary[key], summary[f"{kind}Name"]), reverse=descending)
-
-    start = _offset(parameters.get("NextToken"))
-    end = start + parameters.get("MaxResults", _DEFAULT_PAGE)
-    answer: Document = {result: chosen[start:end]}
-    if end < len(chosen):
-        answer["NextToken"] = str(end)
-    return answer
+    return cut(result, chosen, parameters)
 
 
 def _wanted(kind: str, summary: Document, parameters: Document) -> bool:
@@ -42,11 +35,3 @@ def _wanted(kind: str, summary: Document, parameters: Document) -> bool:
         None,
         summary.get(f"{kind}Status"),
     )
-
-
-def _offset(token: str | None) -> int:
-    if token is None:
-        return 0
-    if not token.isdigit():
-        raise ServiceError("ValidationException", "The pagination token is invalid.")
-    return int(token)

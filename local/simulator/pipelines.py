@@ -355,19 +355,34 @@ def _end(site: Site, execution: _Execution, run: _StepRun) -> None:
 
 def _train(site: Site, execution: _Execution, run: _StepRun) -> None:
     name, request = _job_name(execution, run), _arguments(site, execution, run.step)
-    job = _job_document(site, run, "TrainingJob", {"TrainingJobName": name, **request})
-    run.metadata = {"TrainingJob": {"Arn": job["TrainingJobArn"]}}
-    _state(site).training_jobs[name] = run.properties = job
-    with _concluding(site, job, "TrainingJob"):
-        job.update(jobs.train(site, name, request))
+    arn = site.arn("training-job", name)
+    run.metadata = {"TrainingJob": {"Arn": arn}}
+    _state(site).training_jobs[name] = run.properties = {
+        **request,
+        "TrainingJobName": name,
+        "TrainingJobArn": arn,
+        "ModelArtifacts": {"S3ModelArtifacts": jobs.model_uri(name, request)},
+        "CreationTime": run.started,
+        "LastModifiedTime": site.now,
+        "TrainingEndTime": site.now,
+    }
+    with _concluding(run.properties, "TrainingJobStatus", "SecondaryStatus"):
+        jobs.train(site, name, request)
 
 
 def _process(site: Site, execution: _Execution, run: _StepRun) -> None:
     name, request = _job_name(execution, run), _arguments(site, execution, run.step)
-    job = _job_document(site, run, "ProcessingJob", {"ProcessingJobName": name, **request})
-    run.metadata = {"ProcessingJob": {"Arn": job["ProcessingJobArn"]}}
-    _state(site).processing_jobs[name] = run.properties = job
-    with _concluding(site, job, "ProcessingJob"):
+    arn = site.arn("processing-job", name)
+    run.metadata = {"ProcessingJob": {"Arn": arn}}
+    _state(site).processing_jobs[name] = run.properties = {
+        **request,
+        "ProcessingJobName": name,
+        "ProcessingJobArn": arn,
+        "CreationTime": run.started,
+        "LastModifiedTime": site.now,
+        "ProcessingEndTime": site.now,
+    }
+    with _concluding(run.properties, "ProcessingJobStatus"):
         jobs.process(site, name, request)
 
 
@@ -415,31 +430,16 @@ _WORK: dict[str, Callable[[Site, _Execution, _StepRun], None]] = {
 }
 
 
-def _job_document(site: Site, run: _StepRun, kind: str, request: Document) -> Document:
-    """The job's `Describe...` answer as it begins: the request, and what SageMaker adds."""
-    return {
-        **request,
-        f"{kind}Arn": site.arn(
-            "training-job" if kind == "TrainingJob" else "processing-job", request[f"{kind}Name"]
-        ),
-        f"{kind}Status": "InProgress",
-        "CreationTime": run.started,
-    }
-
-
 @contextmanager
-def _concluding(site: Site, job: Document, kind: str) -> Iterator[None]:
+def _concluding(job: Document, *statuses: str) -> Iterator[None]:
     """Write into the job's document how its work ended."""
-    times = {"TrainingJob": "TrainingEndTime", "ProcessingJob": "ProcessingEndTime"}
     try:
         yield
     except (jobs.JobFailed, ServiceError) as error:
-        job.update({f"{kind}Status": "Failed", "FailureReason": str(error)[:1024]})
+        job.update(dict.fromkeys(statuses, "Failed"))
+        job["FailureReason"] = str(error)[:1024]
         raise
-    else:
-        job[f"{kind}Status"] = "Completed"
-    finally:
-        job[times[kind]] = job["LastModifiedTime"] = site.now
+    job.update(dict.fromkeys(statuses, "Completed"))
 
 
 def _arguments(site: Site, execution: _Execution, step: Step) -> Document:

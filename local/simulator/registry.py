@@ -155,8 +155,13 @@ def _create_model_package(site: Site, parameters: Document) -> Document:
 
 
 def describe_model_package(site: Site, parameters: Document) -> Document:
-    """`DescribeModelPackage`, by ARN or `group/version`."""
-    return copy.deepcopy(_package(site, parameters["ModelPackageName"]))
+    """`DescribeModelPackage`, by ARN or `group/version`.
+
+    The service model requires `ModelPackageName` in the answer; for a version it is the group's
+    name here [unverified].
+    """
+    package = _package(site, parameters["ModelPackageName"])
+    return {"ModelPackageName": package["ModelPackageGroupName"], **copy.deepcopy(package)}
 
 
 def update_model_package(site: Site, parameters: Document) -> Document:

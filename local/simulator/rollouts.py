@@ -80,7 +80,7 @@ def _coming_failure(site: Site, endpoint: Endpoint, fleet: Fleet) -> FleetFailur
 
 
 def _start(site: Site, fleet: Fleet, failure: FleetFailure | None) -> None:
-    """Load the models onto the fleet. Raises `_FleetError`."""
+    """Load the models onto the fleet and see that they are healthy. Raises `_FleetError`."""
     configured = {
         variant["VariantName"]: variant
         for key in ("ProductionVariants", "ShadowProductionVariants")
@@ -90,6 +90,9 @@ def _start(site: Site, fleet: Fleet, failure: FleetFailure | None) -> None:
         if failure is not None:
             raise _FleetError(failure.value.format(variant=variant.name))
         variant.containers = _loaded(site, configured[variant.name]["ModelName"])
+        for container in variant.containers:
+            if not site.containers.ping(container.artifact, container.environment):
+                raise _FleetError(FleetFailure.HEALTH_CHECK.value.format(variant=variant.name))
 
 
 def _loaded(site: Site, model_name: str) -> list[Container]:

@@ -4,7 +4,7 @@ import copy
 
 from local.clock import Clock
 from local.simulator import endpoints, models, pipelines, registry, validation
-from local.simulator.faults import Faults, not_simulated
+from local.simulator.faults import Faults, attach, not_simulated
 from local.simulator.site import Containers, Document, Operation, Outside, Site
 from local.simulator.traffic import Inference, invoke
 
@@ -34,7 +34,7 @@ class Simulator:
         where = (account, region)
         if where not in self._sites:
             site = Site(account, region, self._clock, self._outside, self._containers)
-            site.state["faults"] = self.faults
+            attach(site, self.faults)
             self._sites[where] = site
         return self._sites[where]
 

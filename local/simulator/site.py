@@ -112,6 +112,9 @@ class Run:
 class Containers(Protocol):
     """The machines that SageMaker would start: they really run the code they are given."""
 
+    def ping(self, artifact: bytes, environment: Mapping[str, str]) -> bool:
+        """Start the model in `artifact`; whether it passes `GET /ping`, the health check."""
+
     def invoke(
         self,
         artifact: bytes,

@@ -9,7 +9,7 @@ from fractions import Fraction
 from local.simulator.hosting import Endpoint, Fleet, Variant, endpoints_of
 from local.simulator.site import Reply, ServiceError, Site
 
-__all__ = ["Inference", "ModelError", "invoke"]
+__all__ = ["Inference", "ModelError", "invoke", "spread"]
 
 _KEY = "endpoint-metrics"
 
@@ -83,7 +83,7 @@ def invoke(  # noqa: PLR0913 - the request's own six parts
     reply = _ask(site, chosen, body, content_type, accept)
     _record(site, hosted, fleet, chosen, reply)
     for shadow in fleet.shadows.values():
-        if _spread(hosted.requests, shadow.name) < shadow.weight / chosen.weight:
+        if spread(hosted.requests, shadow.name) < shadow.weight / chosen.weight:
             mirrored = _ask(site, shadow, body, content_type, accept)
             _record(site, hosted, fleet, shadow, mirrored)
     hosted.requests += 1
@@ -115,7 +115,7 @@ def _route(endpoint: Endpoint, target: str | None) -> tuple[Fleet, Variant]:
     if total <= 0:
         what = "No variant with traffic" if target is None else f"Variant {target}"
         raise ServiceError("ValidationError", f"{what} not found for Request.")
-    point = _spread(endpoint.requests, endpoint.name) * total
+    point = spread(endpoint.requests, endpoint.name) * total
     for fleet, variant, weight in candidates:
         if point < weight:
             return fleet, variant
@@ -145,7 +145,7 @@ def _parts(fleet: Fleet) -> dict[str, float]:
     return {n: (v.weight / total if total else 0.0) for n, v in fleet.variants.items()}
 
 
-def _spread(number: int, seed: str) -> float:
+def spread(number: int, seed: str) -> float:
     """The `number`-th point of an evenly spread sequence over [0, 1)."""
     start = zlib.crc32(seed.encode()) << 32
     return ((start + number * _GOLDEN) % _RANGE) / _RANGE

@@ -17,7 +17,7 @@ from botocore.model import OperationNotFoundError, ServiceModel
 
 from local.simulator.site import Document, ServiceError
 
-__all__ = ["input_shape", "output_shape", "typed", "validate"]
+__all__ = ["compiled", "input_shape", "output_shape", "typed", "validate"]
 
 # The service's patterns are Java's; these are the parts that Python writes otherwise. The classes
 # for marks, symbols and punctuation are generous: everything printable beyond letters and digits.
@@ -134,7 +134,7 @@ def _expect(value: object, kind: type | tuple[type, ...], path: str) -> None:
 def _string(shape: Any, value: str, path: str) -> Iterator[str]:
     yield from _size(shape, value, path, len(value), "length")
     pattern = shape.metadata.get("pattern")
-    if pattern and not _compiled(pattern).fullmatch(value):
+    if pattern and not compiled(pattern).fullmatch(value):
         constraint = f"Member must satisfy regular expression pattern: {pattern}"
         yield _problem(value, path, constraint)
     if shape.enum and value not in shape.enum:
@@ -161,9 +161,12 @@ def _problem(value: object, path: str, constraint: str) -> str:
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str) -> re.Pattern[str]:
+    """One of the service model's Java patterns, for `fullmatch`."""
     for java, python in _JAVA.items():
         pattern = pattern.replace(java, python)
+    # Tags' patterns repeat their end, which Java takes for one end.
+    pattern = re.sub(r"\$\{\d+,\d+\}", "$", pattern)
     return re.compile(pattern)
 
 

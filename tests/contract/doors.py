@@ -95,7 +95,13 @@ class World:
 
 
 class Machines:
-    """Containers whose artefact says what they answer: `STATUS:body`, after 20 milliseconds."""
+    """Containers whose artefact says what they answer: `STATUS:body`, after 20 milliseconds.
+
+    One that says `sick` does not pass the health check.
+    """
+
+    def ping(self, artifact: bytes, environment: Mapping[str, str]) -> bool:
+        return artifact != b"sick"
 
     def invoke(
         self,

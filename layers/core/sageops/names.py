@@ -8,16 +8,22 @@ from sageops.model import Artifact, Release
 from sageops.policy import Stage, Target
 
 __all__ = [
+    "TARGET_ROLE",
     "VARIANT",
     "alarm_name",
     "artifact_url",
     "bucket",
     "config_name",
     "endpoint_of_alarm",
+    "execution_role_arn",
+    "target_role_arn",
     "training_token",
 ]
 
 _ALARM_PREFIX = "sageops"
+# Made by target.yaml, under these names in every target account.
+TARGET_ROLE = "sageops-target"
+_EXECUTION_ROLE = "sageops-model-execution"
 # One production variant, always of this name: guardrails refuse an update that renames variants.
 VARIANT = "main"
 
@@ -50,6 +56,26 @@ def endpoint_of_alarm(name: str) -> str | None:
 def bucket(target: Target) -> str:
     """The bucket of artefacts that target.yaml makes in the target's account and Region."""
     return f"sageops-artifacts-{target.account}-{target.region}"
+
+
+def target_role_arn(target: Target) -> str:
+    """The role that the hub assumes in a target account."""
+    return f"arn:{_partition(target)}:iam::{target.account}:role/{TARGET_ROLE}"
+
+
+def execution_role_arn(target: Target) -> str:
+    """The role that a model runs as in a target account."""
+    return f"arn:{_partition(target)}:iam::{target.account}:role/{_EXECUTION_ROLE}"
+
+
+def _partition(target: Target) -> str:
+    match target.region.partition("-")[0]:
+        case "cn":
+            return "aws-cn"
+        case "us" if target.region.startswith("us-gov-"):
+            return "aws-us-gov"
+        case _:
+            return "aws"
 
 
 def artifact_url(release: Release, artifact: Artifact, target: Target) -> str:

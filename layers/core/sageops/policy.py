@@ -38,8 +38,7 @@ Minutes = Annotated[int, Meta(ge=0, le=60, description="SageMaker's limit for on
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a stage's endpoint is. `role` is what the hub assumes there, `execution_role` what
-    the model runs as; both are names made by target.yaml unless the policy says otherwise."""
+    """Where a stage's endpoint is. The roles there are those that target.yaml makes."""
 
     account: Annotated[str, Meta(pattern="^[0-9]{12}$", description="an account id, in quotes")]
     region: Annotated[str, Meta(pattern="^[a-z]{2}(-[a-z]+)+-[0-9]$", description="a Region")]
@@ -51,12 +50,6 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
             description="SageMaker's limit of 63 less our suffix -v<version>-<8 digits>",
         ),
     ]
-    role: Annotated[str, Meta(pattern=r"^[\w+=,.@-]{1,64}$", description="a role's name")] = (
-        "sageops-target"
-    )
-    execution_role: Annotated[
-        str, Meta(pattern=r"^[\w+=,.@-]{1,64}$", description="a role's name")
-    ] = "sageops-model-execution"
 
 
 class RealTime(Struct, frozen=True, forbid_unknown_fields=True):

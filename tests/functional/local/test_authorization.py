@@ -1,104 +1,46 @@
 """Every call of a role's session is checked against its policies: two accounts in moto."""
 
-import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 import time_machine
-from botocore.config import Config
-from botocore.exceptions import ClientError
-from botocore.model import Shape, StructureShape
 from moto import mock_aws
 
 from local import authorization
-from local.actions import Call, Need, UnmappedCall, mapped_calls, needs
-from local.authorization import ADMINISTRATOR, Authorization, Unused, remove_statement
+from local.actions import UnmappedCall
+from local.authorization import Authorization, Unused, remove_statement
 from local.iam import UnknownConditionKey
-
-HUB, STAGING, REGION = "111111111111", "222222222222", "eu-west-1"
-RECONCILE = f"arn:aws:iam::{HUB}:role/sageops-reconcile"
-TARGET = f"arn:aws:iam::{STAGING}:role/sageops-target"
-EXECUTION = f"arn:aws:iam::{STAGING}:role/sageops-model-execution"
-LAMBDA = {"Principal": {"Service": "lambda.amazonaws.com"}}
-# An answer that was refused is not tried again, and one that was let through ends the test.
-ONCE = Config(retries={"mode": "standard", "total_max_attempts": 1})
-
-
-class Sent(Exception):
-    """The call was let through to the service."""
-
-
-def statement(action: Any, resource: Any = "*", effect: str = "Allow", **more: Any) -> Any:
-    return {"Effect": effect, "Action": action, "Resource": resource, **more}
-
-
-def document(*statements: Any) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
-
-
-def trusting(principal: Any, *actions: str, **condition: Any) -> str:
-    trust = {"Effect": "Allow", "Action": list(actions or ["sts:AssumeRole"]), **principal}
-    return document({**trust, **({"Condition": condition} if condition else {})})
-
-
-def session_client(service: str, credentials: Any) -> Any:
-    return boto3.client(
-        service,
-        region_name=REGION,
-        aws_access_key_id=credentials["AccessKeyId"],
-        aws_secret_access_key=credentials["SecretAccessKey"],
-        aws_session_token=credentials["SessionToken"],
-        config=ONCE,
-    )
-
-
-def assume(role: str, name: str = "run", by: Any = None, **more: Any) -> Any:
-    sts = by or boto3.client("sts", region_name=REGION)
-    return sts.assume_role(RoleArn=role, RoleSessionName=name, **more)["Credentials"]
-
-
-def admin(service: str, account: str = HUB) -> Any:
-    return session_client(service, assume(f"arn:aws:iam::{account}:role/{ADMINISTRATOR}"))
-
-
-def make_role(arn: str, trust: str, *statements: Any) -> None:
-    name, iam = arn.rpartition("/")[2], admin("iam", arn.split(":")[4])
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-    if statements:
-        grant(arn, *statements)
-
-
-def grant(arn: str, *statements: Any) -> None:
-    """Replace the role's inline policy."""
-    iam = admin("iam", arn.split(":")[4])
-    iam.put_role_policy(
-        RoleName=arn.rpartition("/")[2], PolicyName="inline", PolicyDocument=document(*statements)
-    )
-
-
-def acting(service: str, role: str = RECONCILE) -> Any:
-    return session_client(service, assume(role))
-
-
-def refused(call: Callable[[], Any]) -> tuple[str, str]:
-    """Code and message of the error that the call ends in."""
-    with pytest.raises(ClientError) as caught:
-        call()
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
-
-
-def will_be_sent(client: Any) -> Any:
-    """The client stops where a request would leave it."""
-
-    def stop(**_: Any) -> None:
-        raise Sent
-
-    client.meta.events.register_first("before-send", stop)
-    return client
+from tests.functional.local.two_accounts import (
+    EXECUTION,
+    HUB,
+    KEY,
+    LAMBDA,
+    PACKAGE,
+    QUEUE,
+    RECONCILE,
+    REGION,
+    RUN,
+    STAGING,
+    TABLE,
+    TARGET,
+    TOPIC,
+    Sent,
+    acting,
+    admin,
+    assume,
+    document,
+    grant,
+    make_role,
+    make_world,
+    refused,
+    root,
+    session_client,
+    statement,
+    trusting,
+    will_be_sent,
+)
 
 
 @pytest.fixture
@@ -113,284 +55,9 @@ def reconcile(gate: Authorization) -> str:
     return RECONCILE
 
 
-# --- every call of the table -----------------------------------------------------------------
-
-TABLE = f"arn:aws:dynamodb:{REGION}:{HUB}:table/sageops"
-QUEUE = f"https://sqs.{REGION}.amazonaws.com/{HUB}/work"
-TOPIC = f"arn:aws:sns:{REGION}:{HUB}:alert"
-KEY = {"pk": {"S": "churn"}, "sk": {"S": "HEAD"}}
-PACKAGE = f"arn:aws:sagemaker:{REGION}:{HUB}:model-package/churn/3"
-
-# What a call of the table needs beside its required parameters, to be a real one.
-EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
-    ("dynamodb", "PutItem"): {"Item": KEY},
-    ("dynamodb", "TransactWriteItems"): {
-        "TransactItems": [
-            {"Put": {"TableName": "sageops", "Item": KEY}},
-            {"Update": {"TableName": "sageops", "Key": KEY, "UpdateExpression": "SET a = :a"}},
-            {"Delete": {"TableName": "sageops", "Key": KEY}},
-            {
-                "ConditionCheck": {
-                    "TableName": "sageops",
-                    "Key": KEY,
-                    "ConditionExpression": "attribute_exists(pk)",
-                }
-            },
-        ]
-    },
-    ("dynamodb", "TransactGetItems"): {
-        "TransactItems": [{"Get": {"TableName": "sageops", "Key": KEY}}]
-    },
-    ("dynamodb", "BatchGetItem"): {"RequestItems": {"sageops": {"Keys": [KEY]}}},
-    ("dynamodb", "BatchWriteItem"): {
-        "RequestItems": {
-            "sageops": [{"PutRequest": {"Item": KEY}}, {"DeleteRequest": {"Key": KEY}}]
-        }
-    },
-    ("dynamodb", "Query"): {"IndexName": "open", "KeyConditionExpression": "open = :o"},
-    ("kms", "Decrypt"): {"KeyId": "alias/models"},
-    ("s3", "CopyObject"): {"CopySource": {"Bucket": "models", "Key": "other"}},
-    ("s3", "PutObject"): {"ACL": "private", "Tagging": "release=3"},
-    ("sagemaker", "AddAssociation"): {
-        "SourceArn": f"arn:aws:sagemaker:{REGION}:{HUB}:artifact/a",
-        "DestinationArn": f"arn:aws:sagemaker:{REGION}:{HUB}:action/b",
-    },
-    ("sagemaker", "CreateModel"): {"ExecutionRoleArn": EXECUTION.replace(STAGING, HUB)},
-    ("sagemaker", "CreateEndpoint"): {"Tags": [{"Key": "release", "Value": "3"}]},
-    ("sagemaker", "CreateModelPackage"): {"ModelPackageGroupName": "churn"},
-    ("sagemaker", "ListModelPackages"): {"ModelPackageGroupName": "churn"},
-    ("sagemaker", "ListPipelineExecutionSteps"): {
-        "PipelineExecutionArn": f"arn:aws:sagemaker:{REGION}:{HUB}:pipeline/p/execution/e"
-    },
-    ("sns", "Publish"): {"TopicArn": TOPIC},
-    ("sqs", "StartMessageMoveTask"): {"DestinationArn": f"arn:aws:sqs:{REGION}:{HUB}:work"},
-    ("sts", "AssumeRole"): {"Tags": [{"Key": "release", "Value": "3"}], "SourceIdentity": "r-3"},
-    ("scheduler", "CreateSchedule"): {"FlexibleTimeWindow": {"Mode": "OFF"}},
-    ("ssm", "GetParameters"): {"Names": ["/sageops/a", "b"]},
-}
-
-NAMED = {
-    "Bucket": "models",
-    "Key": "model.tar.gz",
-    "TableName": "sageops",
-    "QueueUrl": QUEUE,
-    "QueueName": "work",
-    "TopicArn": TOPIC,
-    "KeyId": "alias/models",
-    "AlarmName": "sageops/a",
-    "FunctionName": "board",
-    "SourceArn": f"arn:aws:sqs:{REGION}:{HUB}:work",
-    "ModelPackageName": PACKAGE,
-    "ModelPackageArn": PACKAGE,
-    "RoleArn": EXECUTION.replace(STAGING, HUB),
-    "CopySource": "models/other",
-    "Objects": [{"Key": "model.tar.gz"}],
-}
-
-
-def sample(shape: Shape, name: str = "") -> Any:
-    """A value with the required members only, as the service model asks."""
-    if name in NAMED:
-        return NAMED[name]
-    if isinstance(shape, StructureShape):
-        if name == "Key" or (shape.type_name == "structure" and shape.name == "AttributeValue"):
-            return {"S": "churn"}
-        return {each: sample(shape.members[each], each) for each in shape.required_members}
-    match shape.type_name:
-        case "list":
-            return [sample(shape.member)]  # type: ignore[attr-defined]
-        case "map":
-            return {}
-        case "integer" | "long" | "float" | "double":
-            return shape.metadata.get("min", 1)
-        case "boolean":
-            return True
-        case "timestamp":
-            return datetime(2026, 1, 1, tzinfo=UTC)
-        case "blob":
-            return b"x"
-        case _ if enum := getattr(shape, "enum", None):
-            return enum[0]
-        case _ if name.endswith("Arn"):
-            return f"arn:aws:sagemaker:{REGION}:{HUB}:{name.lower()}/some-name"
-        case _:
-            return "some-name".ljust(shape.metadata.get("min", 0), "x")
-
-
-def example(client: Any, service: str, operation: str) -> dict[str, Any]:
-    shape = client.meta.service_model.operation_model(operation).input_shape
-    parameters = sample(shape) if shape else {}
-    if service == "dynamodb" and "Key" in parameters:
-        parameters["Key"] = KEY
-    return {**parameters, **EXAMPLES.get((service, operation), {})}
-
-
 @pytest.fixture
 def world(reconcile: str) -> None:
-    """What the samples name, in the hub."""
-    admin("s3").create_bucket(
-        Bucket="models", CreateBucketConfiguration={"LocationConstraint": REGION}
-    )
-    for key in ("model.tar.gz", "other"):
-        admin("s3").put_object(Bucket="models", Key=key, Body=b"x")
-    key = admin("kms").create_key()["KeyMetadata"]["KeyId"]
-    admin("kms").create_alias(AliasName="alias/models", TargetKeyId=key)
-    admin("sqs").create_queue(QueueName="work")
-    admin("sns").create_topic(Name="alert")
-    admin("dynamodb").create_table(
-        TableName="sageops",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    make_role(
-        EXECUTION.replace(STAGING, HUB),
-        trusting(
-            {"Principal": {"AWS": f"arn:aws:iam::{HUB}:root"}},
-            *("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"),
-        ),
-    )
-
-
-def expected_code(service: str, operation: str) -> str:
-    if operation.startswith("Head"):
-        return "403"
-    return {
-        **dict.fromkeys(("s3", "sts", "iam", "sqs", "cloudwatch"), "AccessDenied"),
-        "sns": "AuthorizationError",
-    }.get(service, "AccessDeniedException")
-
-
-@pytest.mark.parametrize(("service", "operation"), sorted(mapped_calls()))
-def test_each_call_passes_with_exactly_its_needs_and_with_no_less(
-    world: None, gate: Authorization, service: str, operation: str
-) -> None:
-    client = will_be_sent(acting(service))
-    parameters = example(client, service, operation)
-    method = getattr(client, client.meta.method_to_api_mapping and _method(client, operation))
-    wanted = _needs(client, operation, parameters)
-    grant(RECONCILE, *[statement(each.action, each.resource) for each in wanted] or [NOTHING])
-    with pytest.raises(Sent):
-        method(**parameters)
-    for each in wanted:
-        with gate.revoke(RECONCILE, each.action, each.resource):
-            code, message = refused(lambda: method(**parameters))
-        assert code == expected_code(service, operation)
-        if code != "403":
-            assert each.action.lower() in message.lower()
-        assert gate.denials[-1].action == each.action
-
-
-NOTHING = statement("x:Nothing")
-
-
-def _method(client: Any, operation: str) -> str:
-    return next(name for name, api in client.meta.method_to_api_mapping.items() if api == operation)
-
-
-def _needs(client: Any, operation: str, parameters: dict[str, Any]) -> tuple[Need, ...]:
-    """As the hook sees them: botocore joins a copy's source into one text before that."""
-    source = parameters.get("CopySource")
-    if isinstance(source, dict):
-        parameters = {**parameters, "CopySource": f"{source['Bucket']}/{source['Key']}"}
-    return needs(Call(client.meta.service_model.service_name, operation, parameters, HUB, REGION))
-
-
-@pytest.mark.parametrize(
-    ("service", "operation", "parameters", "wanted"),
-    [
-        (
-            "sagemaker",
-            "UpdateEndpoint",
-            {"EndpointName": "churn", "EndpointConfigName": "churn-v3"},
-            [
-                ("sagemaker:UpdateEndpoint", f"arn:aws:sagemaker:{REGION}:{HUB}:endpoint/churn"),
-                (
-                    "sagemaker:UpdateEndpoint",
-                    f"arn:aws:sagemaker:{REGION}:{HUB}:endpoint-config/churn-v3",
-                ),
-            ],
-        ),
-        (
-            "sagemaker",
-            "CreateModel",
-            {"ModelName": "m", "ExecutionRoleArn": EXECUTION},
-            [
-                ("sagemaker:CreateModel", f"arn:aws:sagemaker:{REGION}:{HUB}:model/m"),
-                ("iam:PassRole", EXECUTION),
-            ],
-        ),
-        (
-            "sagemaker",
-            "CreateModelPackage",
-            {"ModelPackageGroupName": "churn"},
-            [
-                (
-                    "sagemaker:CreateModelPackage",
-                    f"arn:aws:sagemaker:{REGION}:{HUB}:model-package/churn/*",
-                ),
-                (
-                    "sagemaker:CreateModelPackage",
-                    f"arn:aws:sagemaker:{REGION}:{HUB}:model-package-group/churn",
-                ),
-            ],
-        ),
-        (
-            "dynamodb",
-            "Query",
-            {"TableName": "sageops", "IndexName": "open"},
-            [("dynamodb:Query", f"{TABLE}/index/open")],
-        ),
-        (
-            "dynamodb",
-            "TransactWriteItems",
-            EXAMPLES["dynamodb", "TransactWriteItems"],
-            [
-                ("dynamodb:PutItem", TABLE),
-                ("dynamodb:UpdateItem", TABLE),
-                ("dynamodb:DeleteItem", TABLE),
-                ("dynamodb:ConditionCheckItem", TABLE),
-            ],
-        ),
-        (
-            "sqs",
-            "SendMessageBatch",
-            {"QueueUrl": QUEUE, "Entries": []},
-            [("sqs:SendMessage", f"arn:aws:sqs:{REGION}:{HUB}:work")],
-        ),
-        (
-            "events",
-            "PutEvents",
-            {"Entries": [{}, {"EventBusName": "sageops"}]},
-            [
-                ("events:PutEvents", f"arn:aws:events:{REGION}:{HUB}:event-bus/default"),
-                ("events:PutEvents", f"arn:aws:events:{REGION}:{HUB}:event-bus/sageops"),
-            ],
-        ),
-        (
-            "lambda",
-            "Invoke",
-            {"FunctionName": "board", "Qualifier": "live"},
-            [("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:{HUB}:function:board:live")],
-        ),
-        (
-            "cloudwatch",
-            "DescribeAlarms",
-            {"AlarmNamePrefix": "sageops/"},
-            [
-                (
-                    "cloudwatch:DescribeAlarms",
-                    f"arn:aws:cloudwatch:{REGION}:{HUB}:alarm:sageops/*",
-                )
-            ],
-        ),
-    ],
-)
-def test_needs_are_those_of_the_reference(
-    service: str, operation: str, parameters: dict[str, Any], wanted: list[tuple[str, str]]
-) -> None:
-    found = needs(Call(service, operation, parameters, HUB, REGION))
-    assert [(each.action, each.resource) for each in found] == wanted
+    make_world()
 
 
 def test_a_call_that_is_not_in_the_table_is_an_error_that_names_it(reconcile: str) -> None:
@@ -404,7 +71,7 @@ def test_a_call_that_is_not_in_the_table_is_an_error_that_names_it(reconcile: st
 
 def test_administrators_are_not_checked(reconcile: str) -> None:
     assert admin("s3", STAGING).list_buckets()["Buckets"] == []
-    assert boto3.client("s3", region_name=REGION).list_buckets()["Buckets"] == []
+    assert root("s3").list_buckets()["Buckets"] == []
 
 
 def test_a_session_of_a_role_that_never_was_is_an_error(gate: Authorization) -> None:
@@ -446,7 +113,7 @@ def test_a_denial_reads_as_aws_writes_it(reconcile: str) -> None:
     )
     assert code == "AccessDeniedException"
     assert message == (
-        f"User: arn:aws:sts::{HUB}:assumed-role/sageops-reconcile/run is not authorized to perform: "
+        f"User: {RUN} is not authorized to perform: "
         f"sagemaker:CreateModel on resource: arn:aws:sagemaker:{REGION}:{HUB}:model/m "
         "because no identity-based policy allows the sagemaker:CreateModel action"
     )
@@ -463,12 +130,32 @@ def test_an_explicit_deny_reads_so(reconcile: str) -> None:
 @pytest.mark.parametrize(
     ("service", "ask", "code", "spelt"),
     [
-        ("sqs", lambda c: c.send_message(QueueUrl=QUEUE, MessageBody="x"), "AccessDenied", "sqs:sendmessage"),
-        ("sns", lambda c: c.publish(TopicArn=TOPIC, Message="x"), "AuthorizationError", "SNS:Publish"),
-        ("s3", lambda c: c.get_object(Bucket="models", Key="other"), "AccessDenied", '"arn:aws:s3:::models/other"'),
-        ("dynamodb", lambda c: c.get_item(TableName="sageops", Key=KEY), "AccessDeniedException", TABLE),
+        (
+            "sqs",
+            lambda sqs: sqs.send_message(QueueUrl=QUEUE, MessageBody="x"),
+            "AccessDenied",
+            "sqs:sendmessage",
+        ),
+        (
+            "sns",
+            lambda sns: sns.publish(TopicArn=TOPIC, Message="x"),
+            "AuthorizationError",
+            "SNS:Publish",
+        ),
+        (
+            "s3",
+            lambda s3: s3.get_object(Bucket="models", Key="other"),
+            "AccessDenied",
+            '"arn:aws:s3:::models/other"',
+        ),
+        (
+            "dynamodb",
+            lambda dynamodb: dynamodb.get_item(TableName="sageops", Key=KEY),
+            "AccessDeniedException",
+            TABLE,
+        ),
     ],
-)  # fmt: skip
+)
 def test_services_spell_their_own_way(
     world: None, service: str, ask: Callable[[Any], Any], code: str, spelt: str
 ) -> None:
@@ -566,7 +253,7 @@ def test_resource_tags_come_from_whom_installs(tag: str, allowed: bool) -> None:
 
 # --- assuming roles --------------------------------------------------------------------------
 
-RELEASE = {
+RELEASE: dict[str, Any] = {
     "ExternalId": "secret",
     "SourceIdentity": "release-churn-3",
     "Tags": [{"Key": "release", "Value": "churn/3"}],
@@ -598,12 +285,17 @@ def chain(reconcile: str) -> str:
         },
         {
             "Effect": "Allow",
-            "Action": ["sts:TagSession", "sts:SetSourceIdentity"],
+            "Action": "sts:TagSession",
             "Condition": {
-                "StringLike": {"sts:SourceIdentity": "release-*"},
                 "ForAllValues:StringEquals": {"aws:TagKeys": ["release"]},
                 **by_reconcile,
             },
+            **hub,
+        },
+        {
+            "Effect": "Allow",
+            "Action": "sts:SetSourceIdentity",
+            "Condition": {"StringLike": {"sts:SourceIdentity": "release-*"}, **by_reconcile},
             **hub,
         },
     )
@@ -632,7 +324,7 @@ def test_the_target_lets_in_only_whom_it_trusts(chain: str, changed: dict[str, A
     sts = acting("sts")
     code, message = refused(lambda: assume(TARGET, by=sts, **{**RELEASE, **changed}))
     assert code == "AccessDenied"
-    assert message.startswith(f"User: arn:aws:sts::{HUB}:assumed-role/sageops-reconcile/run is not")
+    assert message.startswith(f"User: {RUN} is not")
     assert message.endswith(f"on resource: {TARGET}")
 
 
@@ -640,6 +332,18 @@ def test_an_external_id_cannot_be_left_out(chain: str) -> None:
     without = {key: value for key, value in RELEASE.items() if key != "ExternalId"}
     sts = acting("sts")
     assert refused(lambda: assume(TARGET, by=sts, **without))[0] == "AccessDenied"
+
+
+def test_tagging_and_naming_know_nothing_of_the_external_id(chain: str) -> None:
+    secret = {"StringEquals": {"sts:ExternalId": "secret"}}
+    actions = ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
+    admin("iam", STAGING).update_assume_role_policy(
+        RoleName="sageops-target",
+        PolicyDocument=trusting({"Principal": {"AWS": RECONCILE}}, *actions, **secret),
+    )
+    sts = acting("sts")
+    assume(TARGET, by=sts, ExternalId="secret")
+    assert "sts:TagSession" in refused(lambda: assume(TARGET, by=sts, **RELEASE))[1]
 
 
 def test_another_role_of_the_hub_is_not_let_in(chain: str) -> None:
@@ -654,8 +358,7 @@ def test_a_missing_role_answers_as_one_that_does_not_trust(chain: str) -> None:
     sts = acting("sts")
     assert refused(lambda: assume(TARGET, by=sts, **RELEASE)) == (
         "AccessDenied",
-        f"User: arn:aws:sts::{HUB}:assumed-role/sageops-reconcile/run is not authorized to perform: "
-        f"sts:AssumeRole on resource: {TARGET}",
+        f"User: {RUN} is not authorized to perform: sts:AssumeRole on resource: {TARGET}",
     )
 
 
@@ -685,10 +388,20 @@ def test_transitive_tags_and_source_identity_go_on_through_the_chain(chain: str)
     assert "sts:TagSession" in refused(lambda: assume(last, by=sts))[1]
     admin("iam", STAGING).update_assume_role_policy(
         RoleName="last",
-        PolicyDocument=trusting(
-            opened,
-            *("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"),
-            StringEquals={"aws:RequestTag/release": "churn/3"},
+        PolicyDocument=document(
+            *[
+                {
+                    "Effect": "Allow",
+                    "Action": action,
+                    "Condition": {"StringEquals": asked},
+                    **opened,
+                }
+                for action, asked in {
+                    "sts:AssumeRole": {"aws:PrincipalTag/release": "churn/3"},
+                    "sts:TagSession": {"aws:RequestTag/release": "churn/3"},
+                    "sts:SetSourceIdentity": {"sts:SourceIdentity": "release-churn-3"},
+                }.items()
+            ]
         ),
     )
     session_client("s3", assume(last, by=sts)).list_objects_v2(Bucket="artifacts")

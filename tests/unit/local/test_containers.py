@@ -262,6 +262,8 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(tmp_path / "model.tar.gz")],
         cwd=ROOT,
+        # What a killed parent leaves behind lies where the test's files do.
+        env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
     )
     assert parent.stdout

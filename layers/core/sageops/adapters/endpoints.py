@@ -24,7 +24,7 @@ from sageops.model import (
     Smoked,
     UpdateEndpoint,
 )
-from sageops.names import VARIANT
+from sageops.names import TARGET_ROLE, VARIANT, execution_role_arn
 from sageops.policy import SmokeRequest
 
 __all__ = [
@@ -70,7 +70,7 @@ def create_model(sagemaker: Any, action: CreateModel) -> Done:
                     "ModelDataUrl": action.artifact_url,
                     "Environment": action.environment,
                 },
-                ExecutionRoleArn=f"arn:aws:iam::{target.account}:role/{target.execution_role}",
+                ExecutionRoleArn=execution_role_arn(target),
                 Tags=_tags(action.errand),
             )
         except ClientError as error:
@@ -225,6 +225,6 @@ def _tags(errand: Errand) -> list[dict[str, str]]:
 def _fix(errand: Errand) -> str:
     target = errand.target
     return (
-        f"Role {target.role} of account {target.account} needs it: deploy the current target.yaml "
+        f"Role {TARGET_ROLE} of account {target.account} needs it: deploy the current target.yaml "
         "there."
     )

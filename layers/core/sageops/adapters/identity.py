@@ -13,6 +13,7 @@ from botocore.config import Config
 
 from sageops.adapters.trouble import troubles
 from sageops.model import Errand
+from sageops.names import target_role_arn
 
 __all__ = ["CONFIG", "Targets"]
 
@@ -56,7 +57,7 @@ class Targets:
 
     def _assume(self, errand: Errand) -> dict[str, Any]:
         target = errand.target
-        arn = f"arn:aws:iam::{target.account}:role/{target.role}"
+        arn = target_role_arn(target)
         fix = (
             f"Deploy target.yaml in account {target.account}, with this hub's role and ExternalId."
         )

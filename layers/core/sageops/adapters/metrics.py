@@ -19,7 +19,7 @@ from sageops.model import (
     PutAlarms,
     SignalStop,
 )
-from sageops.names import VARIANT
+from sageops.names import TARGET_ROLE, VARIANT
 
 __all__ = ["count_harm", "put_alarms", "see_alarms", "signal_stop"]
 
@@ -40,7 +40,8 @@ def put_alarms(cloudwatch: Any, action: PutAlarms) -> Done:
 def see_alarms(cloudwatch: Any, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
     """The states of these alarms (DescribeAlarms); one that does not exist is left out."""
     with troubles("cloudwatch:DescribeAlarms", errand.target.account, _fix(errand)):
-        answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm"])
+        kinds = ["MetricAlarm", "CompositeAlarm"]
+        answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=kinds)
     return tuple(
         AlarmSeen(
             name=each["AlarmName"],
@@ -48,7 +49,7 @@ def see_alarms(cloudwatch: Any, errand: Errand, names: tuple[str, ...]) -> tuple
             since=each.get("StateTransitionedTimestamp") or each["StateUpdatedTimestamp"],
             reason=each.get("StateReason", ""),
         )
-        for each in answer["MetricAlarms"]
+        for each in answer["MetricAlarms"] + answer.get("CompositeAlarms", [])
     )
 
 
@@ -158,6 +159,6 @@ def _dimensions(endpoint: str, config: str) -> list[dict[str, str]]:
 def _fix(errand: Errand) -> str:
     target = errand.target
     return (
-        f"Role {target.role} of account {target.account} needs it: deploy the current target.yaml "
+        f"Role {TARGET_ROLE} of account {target.account} needs it: deploy the current target.yaml "
         "there."
     )

@@ -1,0 +1,240 @@
+"""The world outside SageOps, in small: three accounts, a training pipeline, people and customers.
+
+The demo and the functional tests play it. It deploys the real templates, and after that only does
+what a world does: time passes, somebody edits the pipeline, approves, aborts, sends requests.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import boto3
+from sageops.adapters.store import Table
+from sageops.conditions import phase
+from sageops.model import EndpointSeen, Entry, Head, Phase, Release
+from typer.testing import CliRunner
+
+from cli.main import app
+from local.cloud import Cloud
+from local.simulator.site import Containers, ServiceError
+from local.simulator.traffic import ModelError
+from pipelines.data import requests
+from pipelines.register import upsert
+
+__all__ = ["GROUP", "HUB", "PRODUCTION", "REGION", "STAGING", "Company", "Customers", "company"]
+
+HUB, STAGING, PRODUCTION = "111111111111", "222222222222", "333333333333"
+REGION = "eu-west-1"
+GROUP = "churn"
+PIPELINE = "churn-training"
+ACCOUNTS = {"staging": STAGING, "production": PRODUCTION}
+ROOT = Path(__file__).parent.parent
+POLICY = ROOT / "policies" / "churn.yaml"
+# Early enough for the first night.
+START = datetime(2026, 1, 5, 1, 30, tzinfo=UTC)
+_IMAGE = f"{HUB}.dkr.ecr.{REGION}.amazonaws.com/sagemaker-scikit-learn:1.2-1"
+_TRAINING_ROLE = "churn-training"
+
+
+@dataclass
+class Customers:
+    """Requests that go to one endpoint, real rows one after the other, until they are stopped."""
+
+    answered: int = 0
+    failed: int = 0
+    going: bool = True
+
+    def stop(self) -> None:
+        self.going = False
+
+
+@dataclass
+class Company:
+    """A hub with its target accounts. `outputs` are the stacks' outputs, by account."""
+
+    cloud: Cloud
+    outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    # --- what people do ------------------------------------------------------------------------
+
+    def command(self, *arguments: str, by: str = "ml-platform") -> str:
+        """Run `sageops` as a person of the hub account; what it prints. Raises on failure."""
+        answer = CliRunner().invoke(app, list(arguments), env=self.credentials(by))
+        if answer.exception is not None and not isinstance(answer.exception, SystemExit):
+            raise answer.exception
+        if answer.exit_code:
+            raise RuntimeError(f"sageops {' '.join(arguments)}: {answer.output}")
+        return answer.output
+
+    def credentials(self, person: str) -> dict[str, str]:
+        """The environment of somebody who is signed in to the hub account."""
+        role = f"arn:aws:iam::{HUB}:role/administrator"
+        sts = self.cloud.client("sts")
+        got = sts.assume_role(RoleArn=role, RoleSessionName=person)["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": got["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": got["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": got["SessionToken"],
+            "AWS_REGION": REGION,
+        }
+
+    def decide(self, version: int, status: str, by: str = "model-owner") -> None:
+        """Approve or reject a version in the registry, as the console does."""
+        who = self.credentials(by)
+        sagemaker = boto3.Session(
+            who["AWS_ACCESS_KEY_ID"], who["AWS_SECRET_ACCESS_KEY"], who["AWS_SESSION_TOKEN"], REGION
+        ).client("sagemaker")
+        sagemaker.update_model_package(
+            ModelPackageArn=self.package_arn(version), ModelApprovalStatus=status
+        )
+
+    def edit_pipeline(self, **defaults: str | int | float) -> None:
+        """Change how the next model is trained (`pipelines.definition.PARAMETERS`)."""
+        upsert(
+            self.cloud.client("sagemaker"),
+            self.cloud.client("s3"),
+            name=PIPELINE,
+            group=GROUP,
+            role_arn=f"arn:aws:iam::{HUB}:role/{_TRAINING_ROLE}",
+            image_uri=_IMAGE,
+            bucket=self.outputs[HUB]["ModelBucketName"],
+            defaults=defaults,
+        )
+
+    def train(self, **defaults: str | int | float) -> str:
+        """Train and register a version now, without waiting for the night; the execution's ARN."""
+        self.edit_pipeline(**defaults)
+        sagemaker = self.cloud.client("sagemaker")
+        arn: str = sagemaker.start_pipeline_execution(PipelineName=PIPELINE)["PipelineExecutionArn"]
+        return arn
+
+    def customers(self, account: str, endpoint: str, per_minute: int) -> Customers:
+        """Let requests arrive, four times a minute, from now on."""
+        customers, rows = Customers(), cycle(requests())
+
+        def arrive() -> None:
+            if not customers.going:
+                return
+            for _ in range(per_minute // 4):
+                row = next(rows)
+                try:
+                    self.cloud.simulator.invoke(
+                        account, REGION, endpoint, row.body, row.content_type, "application/json"
+                    )
+                except (ModelError, ServiceError):
+                    customers.failed += 1
+                customers.answered += 1
+            self.cloud.clock.after(timedelta(seconds=15), arrive)
+
+        arrive()
+        return customers
+
+    # --- what time does ------------------------------------------------------------------------
+
+    def wait(self, **span: float) -> None:
+        """Let time pass."""
+        self.cloud.clock.run_for(timedelta(**span))
+
+    def wait_until(self, version: int, *phases: Phase, hours: float = 12) -> None:
+        """Let time pass until the version is in one of these phases. Raises TimeoutError."""
+        limit = timedelta(hours=hours)
+        if not self.cloud.clock.run_while(lambda: self.phase(version) not in phases, limit):
+            found = self.phase(version)
+            raise TimeoutError(f"{GROUP}/{version} is {found} after {hours} h, not {phases}")
+
+    # --- what is -------------------------------------------------------------------------------
+
+    @property
+    def table(self) -> Table:
+        return Table(self.cloud.client("dynamodb"), self.outputs[HUB]["TableName"])
+
+    def head(self) -> Head:
+        return self.table.head(GROUP) or Head(GROUP)
+
+    def release(self, version: int) -> Release | None:
+        return next((r for r in self.table.releases(GROUP) if r.version == version), None)
+
+    def phase(self, version: int) -> Phase | None:
+        release = self.release(version)
+        return None if release is None else phase(release.conditions)
+
+    def log(self) -> list[Entry]:
+        return self.table.log(GROUP)
+
+    def endpoint(self, stage: str) -> EndpointSeen | None:
+        """What the simulator itself says of a stage's endpoint."""
+        try:
+            seen = self.cloud.simulator.call(
+                ACCOUNTS[stage], REGION, "DescribeEndpoint", {"EndpointName": f"{GROUP}-{stage}"}
+            )
+        except ServiceError:
+            return None
+        return EndpointSeen(
+            seen["EndpointStatus"],
+            seen["EndpointConfigName"],
+            seen["LastModifiedTime"],
+            seen.get("PendingDeploymentSummary", {}).get("EndpointConfigName", ""),
+            seen.get("FailureReason", ""),
+        )
+
+    def serves(self, stage: str) -> int | None:
+        """The version that a stage's endpoint serves, by the name of its configuration."""
+        seen = self.endpoint(stage)
+        if seen is None or seen.status != "InService":
+            return None
+        return int(seen.config.rpartition("-v")[2].partition("-")[0])
+
+    def package_arn(self, version: int) -> str:
+        return f"arn:aws:sagemaker:{REGION}:{HUB}:model-package/{GROUP}/{version}"
+
+    def approval(self, version: int) -> str:
+        seen = self.cloud.simulator.call(
+            HUB, REGION, "DescribeModelPackage", {"ModelPackageName": self.package_arn(version)}
+        )
+        return str(seen["ModelApprovalStatus"])
+
+
+@contextmanager
+def company(
+    containers: Containers | None = None, policy: Path = POLICY, start: datetime = START
+) -> Iterator[Company]:
+    """Open the embedded cloud, deploy the stacks and push the policy, as an installation would."""
+    with Cloud(start, HUB, REGION, containers) as cloud:
+        it = Company(cloud)
+        _deploy(it)
+        cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName=GROUP)
+        _training_role(cloud.client("iam"))
+        it.edit_pipeline()
+        it.command("policy", "push", str(policy), "--by", "ml-platform")
+        it.wait(seconds=1)
+        yield it
+
+
+def _deploy(it: Company) -> None:
+    secret = "sageops-demo-company"
+    hub = {"TargetAccounts": f"{STAGING},{PRODUCTION}", "ExternalId": secret}
+    made = it.outputs[HUB] = it.cloud.deploy(ROOT / "template.yaml", HUB, "sageops", hub)
+    target = {
+        "HubAccountId": HUB,
+        "HubBusArn": made["BusArn"],
+        "HubReconcileRoleArn": made["ReconcileRoleArn"],
+        "HubModelBucketName": made["ModelBucketName"],
+        "HubModelKeyArn": made["ModelKeyArn"],
+        "ExternalId": secret,
+    }
+    for account in (STAGING, PRODUCTION):
+        it.outputs[account] = it.cloud.deploy(
+            ROOT / "target.yaml", account, "sageops-target", target
+        )
+
+
+def _training_role(iam: Any) -> None:
+    trust = (
+        '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", '
+        '"Principal": {"Service": "sagemaker.amazonaws.com"}}]}'
+    )
+    iam.create_role(RoleName=_TRAINING_ROLE, AssumeRolePolicyDocument=trust)
