@@ -9,6 +9,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv
 
+# Thousands of modules are imported again and again: their bytecode is worth keeping.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint format check build validate lock clean
 .DELETE_ON_ERROR:
 

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from msgspec import json
 from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 from sageops.adapters.trouble import message_of
 from sageops.board import rows
 from sageops.errors import TroubleError
@@ -132,7 +133,9 @@ def status(
     for each in [group] if group else hub.table.groups():
         for row in rows(each, hub.table.head(each), hub.table.releases(each)):
             live = ", ".join(row.live_in)
-            grid.add_row(row.group, str(row.version), row.phase, row.stage, live, row.why)
+            cells = (row.group, str(row.version), row.phase, row.stage, live, row.why)
+            # As text: what a model or a service says is never markup.
+            grid.add_row(*(Text(cell) for cell in cells))
     Console().print(grid)
 
 

@@ -21,7 +21,7 @@ from moto.awslambda.models import LambdaBackend
 from moto.dynamodb.models.table import StreamShard
 from moto.events.models import EventsBackend
 from moto.iam.access_control import PermissionResult
-from moto.s3.models import FakeBucket
+from moto.s3.models import FakeBucket, s3_backends
 from moto.scheduler.models import EventBridgeSchedulerBackend
 from moto.sns.models import Topic
 from moto.sqs.models import Queue, SQSBackend
@@ -215,10 +215,11 @@ class Cloud:
         their policies might open to it, are refused here.
         """
         bucket, key = _object(uri)
-        s3 = self.client("s3", account)
+        if bucket not in s3_backends[account]["aws"].buckets:
+            raise ServiceError("ValidationException", f"{account} has no bucket {bucket}")
         try:
-            s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
-            body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            answer = self.client("s3", account).get_object(Bucket=bucket, Key=key)
+            body: bytes = answer["Body"].read()
         except ClientError as error:
             code = error.response["Error"]["Code"]
             raise ServiceError("ValidationException", f"Could not read {uri}: {code}") from error

@@ -4,7 +4,7 @@ The demo and the functional tests play it. It deploys the real templates, and af
 what a world does: time passes, somebody edits the pipeline, approves, aborts, sends requests.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from cli.main import app
 from local.cloud import Cloud
 from local.simulator.site import Containers, ServiceError
 from local.simulator.traffic import ModelError
-from pipelines.data import requests
+from pipelines.data import Request, requests
 from pipelines.register import upsert
 
 __all__ = ["GROUP", "HUB", "PRODUCTION", "REGION", "STAGING", "Company", "Customers", "company"]
@@ -105,6 +105,13 @@ class Company:
             defaults=defaults,
         )
 
+    def invoke(self, stage: str, body: bytes, content_type: str) -> bytes:
+        """One request to a stage's endpoint. Raises `ModelError`, `ServiceError`."""
+        account, endpoint = ACCOUNTS[stage], f"{GROUP}-{stage}"
+        return self.cloud.simulator.invoke(
+            account, REGION, endpoint, body, content_type, "application/json"
+        ).body
+
     def train(self, **defaults: str | int | float) -> str:
         """Train and register a version now, without waiting for the night; the execution's ARN."""
         self.edit_pipeline(**defaults)
@@ -112,19 +119,18 @@ class Company:
         arn: str = sagemaker.start_pipeline_execution(PipelineName=PIPELINE)["PipelineExecutionArn"]
         return arn
 
-    def customers(self, account: str, endpoint: str, per_minute: int) -> Customers:
-        """Let requests arrive, four times a minute, from now on."""
-        customers, rows = Customers(), cycle(requests())
+    def customers(self, stage: str, per_minute: int, rows: Iterable[Request] = ()) -> Customers:
+        """Let requests arrive at a stage's endpoint, four times a minute, from now on: these rows
+        one after the other, or all of the data set's."""
+        customers, arriving = Customers(), cycle(rows or requests())
 
         def arrive() -> None:
             if not customers.going:
                 return
             for _ in range(per_minute // 4):
-                row = next(rows)
+                row = next(arriving)
                 try:
-                    self.cloud.simulator.invoke(
-                        account, REGION, endpoint, row.body, row.content_type, "application/json"
-                    )
+                    self.invoke(stage, row.body, row.content_type)
                 except (ModelError, ServiceError):
                     customers.failed += 1
                 customers.answered += 1
@@ -140,11 +146,15 @@ class Company:
         self.cloud.clock.run_for(timedelta(**span))
 
     def wait_until(self, version: int, *phases: Phase, hours: float = 12) -> None:
-        """Let time pass until the version is in one of these phases. Raises TimeoutError."""
-        limit = timedelta(hours=hours)
-        if not self.cloud.clock.run_while(lambda: self.phase(version) not in phases, limit):
-            found = self.phase(version)
-            raise TimeoutError(f"{GROUP}/{version} is {found} after {hours} h, not {phases}")
+        """Let time pass until the version is in one of these phases, and a moment longer, so that
+        it is told, too. Raises TimeoutError."""
+        end = self.cloud.clock.now + timedelta(hours=hours)
+        while self.phase(version) not in phases:
+            if self.cloud.clock.now >= end:
+                found = self.phase(version)
+                raise TimeoutError(f"{GROUP}/{version} is {found} after {hours} h, not {phases}")
+            self.wait(seconds=15)
+        self.wait(seconds=2)
 
     # --- what is -------------------------------------------------------------------------------
 

@@ -77,7 +77,13 @@ def create(kind: str, site: Site, logical: str, properties: Properties) -> Creat
     remaining = dict(properties)
     try:
         return TYPES[kind](site, logical, remaining)
-    except (ClientError, ParamValidationError, InvalidPattern, PermissionError) as error:
+    except (
+        ClientError,
+        InvalidPattern,
+        ParamValidationError,
+        PermissionError,
+        TemplateError,
+    ) as error:
         raise TemplateError(f"{logical} ({kind}): {error}") from error
     except KeyError as error:
         raise TemplateError(f"{logical} ({kind}): the property {error} is missing") from error
@@ -108,9 +114,9 @@ def _coerced(shape: Any, value: Any) -> Any:
 
 
 def _rest(kind: str, properties: Properties, *known: str) -> None:
-    """Refuse the properties that are left over."""
+    """Refuse the properties that are left over and not known."""
     if unknown := properties.keys() - set(known):
-        raise TemplateError(f"{kind}: {sorted(unknown)} is not created here")
+        raise TemplateError(f"{sorted(unknown)} of {kind} is not created here")
 
 
 def _tags(properties: Properties) -> dict[str, str]:
@@ -208,7 +214,7 @@ def _bucket_policy(site: Site, logical: str, properties: Properties) -> Created:
 def _key(site: Site, logical: str, properties: Properties) -> Created:
     rotated = properties.pop("EnableKeyRotation", False)
     tags = [{"TagKey": k, "TagValue": v} for k, v in _tags(properties).items()]
-    given = {
+    given: Properties = {
         "Policy": _document(properties.pop("KeyPolicy")),
         **({"Tags": tags} if tags else {}),
         **{k: properties.pop(k) for k in ("Description", "KeySpec", "KeyUsage") if k in properties},
@@ -217,7 +223,7 @@ def _key(site: Site, logical: str, properties: Properties) -> Created:
     if rotated in (True, "true"):
         site.call("kms", "enable_key_rotation", {"KeyId": key["KeyId"]})
     # How long a deletion waits concerns nothing here.
-    _rest("AWS::KMS::Key", properties, "PendingWindowInDays", "Enabled")
+    _rest("AWS::KMS::Key", properties, "PendingWindowInDays")
     return Created("AWS::KMS::Key", key["KeyId"], {"Arn": key["Arn"], "KeyId": key["KeyId"]})
 
 
@@ -234,6 +240,9 @@ def _queue(site: Site, logical: str, properties: Properties) -> Created:
     tags = _tags(properties)
     if "RedrivePolicy" in properties:
         properties["RedrivePolicy"] = _document(properties["RedrivePolicy"])
+    _rest(
+        "AWS::SQS::Queue", properties, *_input("sqs", "CreateQueue").members["Attributes"].key.enum
+    )
     asked = {"QueueName": name, "Attributes": properties} | ({"tags": tags} if tags else {})
     url = f"https://sqs.{site.region}.amazonaws.com/{site.account}/{name}"
     site.call("sqs", "create_queue", asked)
@@ -250,10 +259,22 @@ def _queue_policy(site: Site, logical: str, properties: Properties) -> Created:
     return Created("AWS::SQS::QueuePolicy", site.name(logical))
 
 
+# botocore lists neither; they are in the descriptions of `CreateTopic` and `Subscribe`.
+_TOPIC_ATTRIBUTES = ("DisplayName", "KmsMasterKeyId", "SignatureVersion", "TracingConfig")
+_SUBSCRIPTION_ATTRIBUTES = (
+    "DeliveryPolicy",
+    "FilterPolicy",
+    "FilterPolicyScope",
+    "RawMessageDelivery",
+    "RedrivePolicy",
+)
+
+
 def _topic(site: Site, logical: str, properties: Properties) -> Created:
     name = properties.pop("TopicName", None) or site.name(logical, 256)
     subscriptions = properties.pop("Subscription", [])
     tags = _tag_list(properties)
+    _rest("AWS::SNS::Topic", properties, *_TOPIC_ATTRIBUTES)
     asked = {"Name": name, "Attributes": properties} | ({"Tags": tags} if tags else {})
     arn = site.call("sns", "create_topic", asked)["TopicArn"]
     for each in subscriptions:
@@ -272,6 +293,7 @@ def _topic_policy(site: Site, logical: str, properties: Properties) -> Created:
 
 def _subscription(site: Site, logical: str, properties: Properties) -> Created:
     asked = {name: properties.pop(name) for name in ("TopicArn", "Protocol", "Endpoint")}
+    _rest("AWS::SNS::Subscription", properties, *_SUBSCRIPTION_ATTRIBUTES)
     if properties:
         asked["Attributes"] = {name: _text(value) for name, value in properties.items()}
     asked["ReturnSubscriptionArn"] = True
@@ -463,16 +485,19 @@ def _event_source_mapping(site: Site, logical: str, properties: Properties) -> C
             )
         )
     else:
-        raise TemplateError(f"{logical}: {source} is no event source here")
+        raise TemplateError(f"{source} is no event source here")
     return Created(kind, site.name(logical))
 
 
 def _validate(service: str, operation: str, properties: Properties) -> None:
     """Check properties against an API call that is not made. Raises `TemplateError`."""
-    model = ServiceModel(Loader().load_service_model(service, "service-2"))
-    shape: Any = model.operation_model(operation).input_shape
-    if unknown := properties.keys() - shape.members.keys():
+    if unknown := properties.keys() - _input(service, operation).members.keys():
         raise TemplateError(f"{operation} has no {sorted(unknown)}")
+
+
+def _input(service: str, operation: str) -> Any:
+    model = ServiceModel(Loader().load_service_model(service, "service-2"))
+    return model.operation_model(operation).input_shape
 
 
 def _log_group(site: Site, logical: str, properties: Properties) -> Created:
@@ -517,12 +542,12 @@ def _rule(site: Site, logical: str, properties: Properties) -> Created:
     targets = properties.pop("Targets", [])
     bus = properties.pop("EventBusName", "default").rpartition("/")[2]
     if "ScheduleExpression" in properties:
-        raise TemplateError(f"{logical}: use AWS::Scheduler::Schedule, scheduled rules do not fire")
+        raise TemplateError("use AWS::Scheduler::Schedule: scheduled rules do not fire here")
     pattern = properties.pop("EventPattern")
     check(pattern)
     for target in targets:
         if target["Arn"].split(":")[2] not in _TARGETS:
-            raise TemplateError(f"{logical}: nothing is delivered to {target['Arn']}")
+            raise TemplateError(f"nothing is delivered to {target['Arn']} here")
     asked = {"Name": name, "EventPattern": json.dumps(pattern), "EventBusName": bus, **properties}
     arn = site.call("events", "put_rule", asked)["RuleArn"]
     if targets:

@@ -37,7 +37,7 @@ class ServiceError(Exception):
 
 
 class Outside(Protocol):
-    """The rest of the cloud, as far as SageMaker touches it. `account` and `region` are the site's."""
+    """The rest of the cloud, as far as SageMaker touches it; `account`, `region` are the site's."""
 
     def publish(
         self, account: str, region: str, detail_type: str, detail: Document, resources: list[str]
@@ -59,7 +59,7 @@ class Outside(Protocol):
         """`OK`, `ALARM`, `INSUFFICIENT_DATA`; None when there is no such alarm."""
 
     def read(self, account: str, uri: str) -> bytes:
-        """An S3 object as this account's SageMaker sees it. Raises `ServiceError` when it cannot."""
+        """An S3 object as this account's SageMaker sees it. Raises `ServiceError`."""
 
     def write(self, account: str, uri: str, body: bytes) -> None:
         """Write an S3 object into one of this account's buckets."""

@@ -105,7 +105,7 @@ def test_rules_say_what_is_wrong() -> None:
 
 
 def test_order_follows_references() -> None:
-    resources = {
+    resources: dict[str, Any] = {
         "Rule": {"Properties": {"Target": {"Fn::Sub": "${Function.Arn}"}}},
         "Policy": {"DependsOn": "Rule"},
         "Function": {"Properties": {"Role": {"Fn::GetAtt": ["Role", "Arn"]}}},

@@ -1,0 +1,228 @@
+"""Artefacts: which bytes a package is, and the target's own copy of them."""
+
+import hashlib
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+from msgspec.structs import replace
+from sageops.adapters.artifacts import copy, pin, read
+from sageops.errors import TroubleError
+from sageops.model import Artifact, CopyArtifact, Errand, PinArtifact, Trouble
+from sageops.policy import Target
+
+from tests.unit.adapters.conftest import REGION
+
+HUB, TARGET = "111111111111", "222222222222"
+SOURCE = "s3://sageops-models-111111111111-eu-west-1/churn/1/model.tar.gz"
+DESTINATION = "s3://sageops-artifacts-222222222222-eu-west-1/churn/1/abcd/model.tar.gz"
+BYTES = b"the weights" * 300_000  # more than one chunk
+SHA256 = hashlib.sha256(BYTES).hexdigest()
+ERRAND = Errand(Target(TARGET, REGION, "churn-staging"), "churn/1")
+
+
+@pytest.fixture(autouse=True)
+def buckets(s3: Any) -> None:
+    for url in (SOURCE, DESTINATION):
+        where = {"LocationConstraint": REGION}
+        s3.create_bucket(Bucket=url.split("/")[2], CreateBucketConfiguration=where)
+
+
+def put(s3: Any, url: str, body: bytes = BYTES, **more: Any) -> None:
+    _, _, bucket, key = url.split("/", 3)
+    s3.put_object(Bucket=bucket, Key=key, Body=body, **more)
+
+
+def get(s3: Any, url: str) -> bytes:
+    return read(s3, url, TARGET)
+
+
+def pinned(s3: Any, url: str = SOURCE) -> Artifact:
+    return pin(s3, PinArtifact(url), HUB).artifact
+
+
+def copying(artifact: Artifact, destination: str = DESTINATION) -> CopyArtifact:
+    return CopyArtifact(ERRAND, artifact, destination)
+
+
+def trouble_of(action: Any) -> Trouble:
+    with pytest.raises(TroubleError) as caught:
+        action()
+    return caught.value.trouble
+
+
+# ---------------------------------------------------------------- pin
+
+
+@pytest.mark.parametrize("stated", [{}, {"ChecksumAlgorithm": "SHA256"}])
+def test_an_artefact_is_pinned_by_its_bytes(s3: Any, stated: dict[str, Any]) -> None:
+    put(s3, SOURCE, **stated)
+
+    artifact = pinned(s3)
+
+    assert (artifact.url, artifact.size, artifact.sha256) == (SOURCE, len(BYTES), SHA256)
+    _, _, bucket, key = SOURCE.split("/", 3)
+    assert artifact.etag == s3.head_object(Bucket=bucket, Key=key)["ETag"]
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"ChecksumSHA256": "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=-2"},
+        {
+            "ChecksumSHA256": "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=",
+            "ChecksumType": "COMPOSITE",
+        },
+    ],
+)
+def test_the_sum_of_the_parts_is_not_that_of_the_whole(s3: Any, stated: dict[str, str]) -> None:
+    put(s3, SOURCE)
+    _, _, bucket, key = SOURCE.split("/", 3)
+    body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+    with Stubber(s3) as stub:
+        stub.add_response("head_object", {"ETag": '"e"', "ContentLength": len(BYTES)} | stated)
+        stub.add_response("get_object", {"Body": body})
+
+        assert pinned(s3).sha256 == SHA256
+
+
+def test_an_artefact_that_is_not_there_is_missing(s3: Any) -> None:
+    found = trouble_of(lambda: pinned(s3))
+
+    assert (found.kind, found.account) == ("missing", HUB)
+    assert found.call == f"s3:GetObject of {SOURCE}"
+    assert f"Put {SOURCE} back" in found.fix
+
+
+@pytest.mark.parametrize("url", ["", "https://example.com/a", "s3://bucket", "s3:///key"])
+def test_what_is_no_address_of_an_artefact_is_refused(s3: Any, url: str) -> None:
+    found = trouble_of(lambda: pinned(s3, url))
+
+    assert found.kind == "refused"
+    assert "is not an S3 address of an artefact." in found.said
+
+
+# ---------------------------------------------------------------- copy
+
+
+def test_the_target_gets_its_own_copy_of_the_same_bytes(s3: Any) -> None:
+    put(s3, SOURCE)
+
+    copied = copy(s3, copying(pinned(s3)))
+
+    assert copied.sha256 == SHA256
+    assert get(s3, DESTINATION) == BYTES
+
+
+def test_a_copy_that_is_there_is_not_made_again(s3: Any) -> None:
+    put(s3, SOURCE)
+    artifact = pinned(s3)
+    copy(s3, copying(artifact))
+    _, _, bucket, key = SOURCE.split("/", 3)
+    s3.delete_object(Bucket=bucket, Key=key)
+
+    assert copy(s3, copying(artifact)).sha256 == SHA256
+
+
+def test_other_bytes_in_the_place_of_the_copy_are_told_by_their_sum(s3: Any) -> None:
+    put(s3, SOURCE)
+    put(s3, DESTINATION, b"something else", ChecksumAlgorithm="SHA256")
+
+    copied = copy(s3, copying(pinned(s3)))
+
+    assert copied.sha256 == hashlib.sha256(b"something else").hexdigest()
+
+
+def test_a_copy_whose_sum_nobody_stated_is_made_again(s3: Any) -> None:
+    put(s3, SOURCE)
+    put(s3, DESTINATION, b"something else")
+
+    assert copy(s3, copying(pinned(s3))).sha256 == SHA256
+    assert get(s3, DESTINATION) == BYTES
+
+
+def test_an_artefact_that_was_overwritten_is_refused(s3: Any) -> None:
+    """S3 answers 412 to CopySourceIfMatch, which moto does not look at."""
+    artifact = Artifact(SOURCE, '"e"', 1, SHA256)
+    with Stubber(s3) as stub:
+        stub.add_client_error("head_object", "404", http_status_code=404)
+        stub.add_client_error("copy_object", "PreconditionFailed", http_status_code=412)
+
+        found = trouble_of(lambda: copy(s3, copying(artifact)))
+
+    assert (found.kind, found.account, found.call) == ("refused", TARGET, "s3:CopyObject")
+    assert "is not what was approved: it was overwritten since." in found.said
+
+
+def test_an_overwritten_artefact_that_was_copied_is_told_by_its_sum(s3: Any) -> None:
+    put(s3, SOURCE)
+    artifact = pinned(s3)
+    put(s3, SOURCE, b"other weights")
+
+    assert copy(s3, copying(artifact)).sha256 == hashlib.sha256(b"other weights").hexdigest()
+
+
+def test_a_target_without_its_bucket_is_told_what_to_deploy(s3: Any) -> None:
+    put(s3, SOURCE)
+    elsewhere = copying(pinned(s3), "s3://sageops-artifacts-none/churn/model.tar.gz")
+
+    found = trouble_of(lambda: copy(s3, elsewhere))
+
+    assert (found.kind, found.account) == ("missing", TARGET)
+    assert f"Deploy target.yaml in account {TARGET}" in found.fix
+
+
+def test_a_source_that_is_gone_is_missing(s3: Any) -> None:
+    put(s3, SOURCE)
+    artifact = pinned(s3)
+    _, _, bucket, key = SOURCE.split("/", 3)
+    s3.delete_object(Bucket=bucket, Key=key)
+
+    found = trouble_of(lambda: copy(s3, copying(artifact)))
+
+    assert found.kind == "missing"
+    assert f"read {SOURCE}" in found.fix
+
+
+def test_a_target_that_may_not_read_the_source_is_denied(s3: Any) -> None:
+    artifact = Artifact(SOURCE, '"e"', 1, SHA256)
+    with Stubber(s3) as stub:
+        stub.add_client_error("head_object", "404", http_status_code=404)
+        stub.add_client_error("copy_object", "AccessDenied", http_status_code=403)
+
+        found = trouble_of(lambda: copy(s3, copying(artifact)))
+
+    assert found.kind == "denied"
+    assert "bucket and key policies of the hub" in found.fix
+
+
+def test_a_target_that_may_not_look_is_denied(s3: Any) -> None:
+    with Stubber(s3) as stub:
+        stub.add_client_error("head_object", "403", http_status_code=403)
+
+        found = trouble_of(lambda: copy(s3, copying(Artifact(SOURCE, '"e"', 1, SHA256))))
+
+    assert (found.kind, found.call) == ("denied", f"s3:HeadObject of {DESTINATION}")
+
+
+def test_what_one_copy_does_not_take_is_refused(s3: Any) -> None:
+    put(s3, SOURCE)
+    huge = replace(pinned(s3), size=(5 << 30) + 1)
+
+    found = trouble_of(lambda: copy(s3, copying(huge)))
+
+    assert found.kind == "refused"
+    assert "one copy takes 5 GiB" in found.said
+
+
+def test_a_copy_whose_sum_is_not_stated_is_not_trusted(s3: Any) -> None:
+    with Stubber(s3) as stub:
+        stub.add_client_error("head_object", "404", http_status_code=404)
+        stub.add_response("copy_object", {"CopyObjectResult": {}})
+        stub.add_response("head_object", {})
+
+        assert copy(s3, copying(Artifact(SOURCE, '"e"', 1, SHA256))).sha256 == "unknown"
+
+
+def test_a_small_object_that_is_not_there_is_missing(s3: Any) -> None:
+    assert trouble_of(lambda: get(s3, SOURCE)).kind == "missing"
