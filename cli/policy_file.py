@@ -19,7 +19,7 @@ def read(file: File) -> tuple[str, Policy | None, list[str]]:
     """The file's text, the policy in it (None when there are problems), and every problem as
     `FILE:LINE PATH: what is wrong`. Raises `Unreadable`."""
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         lines: Lines = {(): 1}
         document = _value(node, (), lines, file) if node is not None else None
@@ -29,6 +29,8 @@ def read(file: File) -> tuple[str, Policy | None, list[str]]:
         raise Unreadable(f"{file}: not UTF-8 text: {error.reason}") from error
     except yaml.YAMLError as error:
         raise Unreadable(f"{file}: not YAML: {_one_line(error)}") from error
+    except RecursionError as error:
+        raise Unreadable(f"{file}: a value stands inside itself, or too deep") from error
     policy, problems = check(document)
     ordered = sorted(problems, key=lambda problem: _line(lines, problem.path))
     return text, policy, [point_at(file, lines, problem) for problem in ordered]
@@ -84,7 +86,7 @@ def _refuse_doubles(node: yaml.MappingNode, file: File) -> None:
 def _scalar(node: yaml.Node, file: File) -> Any:
     try:
         return yaml.SafeLoader("").construct_object(node, deep=True)
-    except (ValueError, yaml.YAMLError) as error:
+    except (AttributeError, KeyError, ValueError, yaml.YAMLError) as error:  # as PyYAML has it
         line = node.start_mark.line + 1
         raise Unreadable(f"{file}:{line} not a value of YAML's: {_one_line(error)}") from error
 

@@ -149,7 +149,7 @@ def _gate(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         return record(view, begun, log=(told,))
     wish = view.records.wishes.get(release.version)
     word = wish.approvals.get(stage.name) if wish is not None else None
-    if word is not None:
+    if word is not None and word.at >= release.admitted_at:
         message = f"{word.by} approved {stage.name}."
         begun = to_step(view, release, replace(run, approved_by=word.by), "copying")
         begun = with_condition(begun, "Approved", True, "GateApproved", message, view.now)
@@ -180,7 +180,7 @@ def _deploy(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     if seen is None:
         asked = replace(run, asked_at=run.asked_at or view.now, asked_seen=None)
         return act(view, CreateEndpoint(where, run.config), release.with_run(asked), stage.name)
-    if seen.status == "Failed":
+    if seen.status == "Failed" and run.asked_at is not None:
         return stop(view, release, run, _failed(run, seen))
     if seen.status in _BUSY:
         return _look_again(view, f"{release.name}: {stage.name} is {seen.status}")
@@ -256,7 +256,7 @@ def _bake(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         why = Stop("RolledBack", "AlarmFired", message, harm_since=run.asked_at)
         return stop(view, release, run, why)
     if seen is None or (seen.config != run.config and seen.status not in _BUSY):
-        message = f"{stage.name} was changed behind our back: {_served(seen)}"
+        message = f"{stage.name} was changed behind our back: {_served(seen)}."
         return stop(view, release, run, Stop("Failed", "EndpointChanged", message))
     since = run.since if run.since is not None else view.now
     until = later(since, minutes=stage.checks.bake_minutes)
@@ -266,6 +266,8 @@ def _bake(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     paused = find(release.conditions, "Paused")
     if paused is not None and paused.status:
         return _look_again(view, f"{release.name}: {paused.message}")
+    if seen.status != "InService":
+        return _look_again(view, f"{release.name}: {stage.name} is {seen.status}")
     return go_live(view, release, run)
 
 
@@ -301,6 +303,9 @@ def _back(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     if isinstance(seen, Trouble):
         return hold(view, release, run, seen)
     if seen is None:
+        back_to = _goes_back_to(view, run)
+        if back_to:
+            return act(view, CreateEndpoint(where, back_to), release, run.stage)
         return _count(view, release, run)
     match seen.status:
         case "Failed":
@@ -320,6 +325,16 @@ def _undo(  # noqa: PLR0913 - all of it is needed, and only here
 ) -> Step:
     """The endpoint serves what must go."""
     back_to = _goes_back_to(view, run)
+    if back_to and run.back_asked_seen not in (None, seen.modified_at):
+        again = replace(run, back_asked_seen=None)
+        trouble = Trouble(
+            "transient",
+            where.target.account,
+            "sagemaker:UpdateEndpoint",
+            f"{run.stage} did not go back to {back_to}: {seen.failure_reason}",
+            "It is tried again.",
+        )
+        return hold(view, release.with_run(again), again, trouble)
     if back_to:
         asked = replace(run, back_asked_seen=seen.modified_at)
         now_ = BlueGreen(Routing("ALL_AT_ONCE"), 0, timeout_seconds(0), ())
@@ -338,9 +353,13 @@ def _goes_back_to(view: View, run: StageRun) -> str:
 
 
 def _count(view: View, release: Release, run: StageRun) -> Record:
+    seen = view.endpoints.get(run.stage)
     counting = to_step(view, release, run, "counting")
-    what = "nothing" if not run.replaced else run.replaced
-    told = entry(view.now, release, "TakenBack", f"Back on {what}.", stage=run.stage)
+    if isinstance(seen, EndpointSeen) and seen.config == run.config:
+        what, why = "NothingToGoBackTo", f"{run.stage} is left as it is: nothing better is known."
+    else:
+        what, why = "TakenBack", f"{run.stage} is back: {_served(seen)}."
+    told = entry(view.now, release, what, why, stage=run.stage)
     return record(view, counting, log=(told,))
 
 
@@ -355,5 +374,11 @@ def _firing(alarms: tuple[AlarmSeen, ...]) -> AlarmSeen | None:
     return next((alarm for alarm in alarms if alarm.firing), None)
 
 
-def _served(seen: EndpointSeen | None) -> str:
-    return "the endpoint is gone" if seen is None else f"it serves {seen.config}, {seen.status}"
+def _served(seen: EndpointSeen | Trouble | None) -> str:
+    match seen:
+        case EndpointSeen():
+            return f"it serves {seen.config} and is {seen.status}"
+        case Trouble():
+            return "it cannot be looked at"
+        case None:
+            return "the endpoint is gone"

@@ -68,7 +68,7 @@ def parse(envelope: object) -> tuple[Cause, Resource]:
     """
     try:
         event = msgspec.convert(envelope, _Envelope)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise Malformed(f"not an event envelope: {error}") from None
     cause = Cause(event.id, event.detail_type)
     return cause, _resource(event)

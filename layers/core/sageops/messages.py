@@ -117,5 +117,5 @@ def _links(entry: Entry, region: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    plain = text.encode("ascii", "replace").decode().replace("\n", " ")
+    plain = "".join(c if c.isprintable() else " " for c in text.encode("ascii", "replace").decode())
     return plain if len(plain) <= _SUBJECT else f"{plain[: _SUBJECT - 3]}..."

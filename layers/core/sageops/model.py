@@ -588,7 +588,7 @@ class Record(Struct, frozen=True):
 class Act(Struct, frozen=True):
     """One side effect. `claim` is recorded before it, under `head.revision`.
 
-    What follows is `plan.after(view, act, outcome)`.
+    What follows is `settle.after(view, act, outcome)`, or `settle.troubled`.
     """
 
     action: Action

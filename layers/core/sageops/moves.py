@@ -122,6 +122,9 @@ def stop(view: View, release: Release, run: StageRun, why: Stop) -> Record:
         return end(view, release, run, why)
     turned = to_step(view, release, replace(run, stop=why), "stopping")
     turned = with_condition(turned, "Live", False, why.reason, why.message, view.now)
+    if find(turned.conditions, "Ended") is not None:
+        # It had ended elsewhere, and what it left live is taken back now.
+        turned = with_condition(turned, "Ended", False, why.reason, why.message, view.now)
     told = entry(
         view.now,
         release,
@@ -137,7 +140,8 @@ def stop(view: View, release: Release, run: StageRun, why: Stop) -> Record:
 def _opened(head: Head, *versions: int) -> Head:
     """The head with these among the open ones: a release that was live is open while it ends."""
     new = tuple(version for version in versions if version not in head.open)
-    return replace(head, open=(*head.open, *new))
+    ended = {version: phase for version, phase in head.ended.items() if version not in versions}
+    return replace(head, open=(*head.open, *new), ended=ended)
 
 
 def end(
@@ -220,7 +224,8 @@ def restore(view: View, stage: str) -> tuple[Head, tuple[Release, ...]]:
         return head, ()
     live = replace(back, since=view.now, restored=True)
     ended = {version: phase for version, phase in head.ended.items() if version != back.version}
-    head = replace(head, live={**head.live, stage: live}, ended=ended)
+    open_ = tuple(version for version in head.open if version != back.version)
+    head = replace(head, live={**head.live, stage: live}, ended=ended, open=open_)
     old = view.records.releases.get(back.version)
     if old is None or stage != old.runs[-1].stage:
         return head, ()

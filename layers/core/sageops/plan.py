@@ -13,6 +13,7 @@ from sageops.advance import advance
 from sageops.conditions import find, phase, with_condition
 from sageops.model import (
     Act,
+    Approval,
     Entry,
     Idle,
     LabelPackage,
@@ -41,23 +42,27 @@ _TRAINING_LOOK_MINUTES = 10
 
 def plan(view: View) -> Step:
     """The one next step for the group."""
-    return (
-        _somebody_is_at_it(view)
-        or _training(view)
-        or _admission(view)
+    at_it = _somebody_is_at_it(view)
+    if at_it is not None:
+        return at_it
+    step = (
+        _admission(view)
         or _registry(view)
         or _wishes(view)
-        or _closing(view)
         or _live(view)
-        or _labels(view)
         or _turns(view)
         or _next(view)
     )
+    if isinstance(step, Wait | Idle):
+        # What no release waits for, so that its troubles hold none up.
+        return _closing(view) or _labels(view) or _training(view) or step
+    return step
 
 
 def candidates(records: Records, packages: tuple[PackageSeen, ...]) -> tuple[PackageSeen, ...]:
     """The versions that are to become releases: new ones, and rejected ones approved after all."""
-    return tuple(package for package in packages if _is_candidate(records, package))
+    found = (package for package in packages if _is_candidate(records, package))
+    return tuple(sorted(found, key=lambda package: package.version))
 
 
 def _is_candidate(records: Records, package: PackageSeen) -> bool:
@@ -80,9 +85,13 @@ def to_describe(records: Records, packages: tuple[PackageSeen, ...]) -> tuple[Pa
         package
         for package in packages
         if (release := records.releases.get(package.version)) is not None
-        and (package.approval == "Approved") != (release.approved_at is not None)
+        and package.approval != _known_approval(release)
     )
     return candidates(records, packages) + news
+
+
+def _known_approval(release: Release) -> Approval:
+    return "PendingManualApproval" if release.approved_at is None else "Approved"
 
 
 # ---------------------------------------------------------------- the questions, in their order
@@ -105,7 +114,8 @@ def _training(view: View) -> Step | None:
         return record(
             view, log=(_training_entry(view, seen.status, seen.failure_reason),), head=over
         )
-    policy = view.records.policies[view.records.spec.policy_version].training
+    current = view.records.policies.get(view.records.spec.policy_version)
+    policy = current.training if current is not None else None
     if policy is None or wanted is None or (run is not None and run.wanted >= wanted):
         return None
     token = training_token(head.group, wanted.isoformat())
@@ -124,6 +134,8 @@ def _training_entry(view: View, status: str, reason: str) -> Entry:
 
 
 def _admission(view: View) -> Step | None:
+    if view.records.spec.policy_version not in view.records.policies:
+        return None
     for package in candidates(view.records, tuple(view.packages.values())):
         return _admit(view, package)
     return None
@@ -203,16 +215,20 @@ def _wishes(view: View) -> Step | None:
             )
         paused = find(release.conditions, "Paused")
         word = wish.paused if wish is not None else None
-        if (word is not None) != (paused is not None and paused.status):
-            return _pause(view, release, word.by if word is not None else None)
+        if word is not None and (paused is None or not paused.status):
+            message = f"Paused by {word.by}; nothing new is begun until it is resumed."
+            return _pause(view, release, True, word.by, message)
+        if word is None and paused is not None and paused.status:
+            resumed = wish.resumed if wish is not None else None
+            by = resumed.by if resumed is not None else "sageops"
+            return _pause(view, release, False, by, f"Resumed by {by}.")
     return None
 
 
-def _pause(view: View, release: Release, by: str | None) -> Record:
-    what = "Paused" if by else "Resumed"
-    message = f"Paused by {by}; nothing new is begun until it is resumed." if by else "Resumed."
-    release = with_condition(release, "Paused", by is not None, what, message, view.now)
-    told = entry(view.now, release, what, message, severity="info", by=by or "sageops")
+def _pause(view: View, release: Release, paused: bool, by: str, message: str) -> Record:
+    what = "Paused" if paused else "Resumed"
+    release = with_condition(release, "Paused", paused, what, message, view.now)
+    told = entry(view.now, release, what, message, severity="info", by=by)
     return record(view, release, log=(told,))
 
 
@@ -232,7 +248,11 @@ def _closing(view: View) -> Step | None:
 
 def _live(view: View) -> Step | None:
     """Whether something that went live does harm, or should no longer be live."""
-    busy = {current_run(release).stage for release in _running(view) if is_underway(release)}
+    busy = {
+        current_run(release).stage
+        for release in _open(view)
+        if not _has_ended(release) and is_underway(release)
+    }
     for stage, live in view.records.head.live.items():
         release = view.records.releases.get(live.version)
         if release is None or stage in busy or not _serves(view, stage, live):
@@ -261,6 +281,12 @@ def _live_alarm(view: View, stage: str, live: Live, release: Release) -> Step | 
     if live.replaced is not None:
         since = max(live.since, later(alarm.since, minutes=-15))
         why = Stop("RolledBack", "AlarmAfterLive", message, harm_since=since)
+        if release.version in view.records.head.open and not _has_ended(release):
+            under_way = current_run(release)
+            if under_way.step in ("stopping", "counting"):
+                return None  # one stage after the other
+            if is_underway(release):
+                return _turn_back(view, release, replace(why, harm_since=None))
         return stop(view, release, release.run(stage), why)
     if live.warned_of == alarm.since:
         return None
@@ -273,7 +299,7 @@ def _live_alarm(view: View, stage: str, live: Live, release: Release) -> Step | 
 
 def _live_word(view: View, stage: str, live: Live, release: Release) -> Step | None:
     """Production serves no package that is not approved, and nothing that was aborted."""
-    if stage != release.runs[-1].stage or live.replaced is None:
+    if stage != release.runs[-1].stage:
         return None
     package = view.packages.get(release.version)
     wish = view.records.wishes.get(release.version)
@@ -284,7 +310,22 @@ def _live_word(view: View, stage: str, live: Live, release: Release) -> Step | N
         why = Stop("Aborted", "Aborted", f"{wish.aborted.by} rolled it back.", wish.aborted.by)
     else:
         return None
+    if live.replaced is None:
+        return _stuck_with(view, release, stage, why)
     return stop(view, release, release.run(stage), why)
+
+
+def _stuck_with(view: View, release: Release, stage: str, why: Stop) -> Record | None:
+    message = (
+        f"{why.message} There is no better version known to go back to: approve another, "
+        f"or delete the endpoint of {stage} yourself."
+    )
+    told_before = find(release.conditions, "Blocked")
+    if told_before is not None and told_before.status and told_before.message == message:
+        return None
+    stuck = with_condition(release, "Blocked", True, "NothingToGoBackTo", message, view.now)
+    told = entry(view.now, release, "Blocked", message, severity="alert", stage=stage, by=why.by)
+    return record(view, stuck, log=(told,))
 
 
 def _labels(view: View) -> Step | None:
@@ -296,7 +337,8 @@ def _labels(view: View) -> Step | None:
 
 def _label(view: View, release: Release) -> Act:
     stage, _, status = label(release).partition(" ")
-    message = release.runs[-1].stop.message if release.runs[-1].stop else ""
+    why = current_run(release).stop
+    message = why.message if why is not None else ""
     return act(view, LabelPackage(release.package_arn, stage, status, message), release)
 
 

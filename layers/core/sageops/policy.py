@@ -37,6 +37,9 @@ LONGEST_ROLLOUT_MINUTES = 450
 Minutes = Annotated[int, Meta(ge=0, le=60, description="SageMaker's limit for one wait, an hour")]
 
 
+Milliseconds = Annotated[int, Meta(ge=1, le=3_600_000, description="p99, milliseconds")]
+
+
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a stage's endpoint is. The roles there are those that target.yaml makes."""
 
@@ -103,8 +106,8 @@ class Alarms(Struct, frozen=True, forbid_unknown_fields=True):
 
     error_percent: Annotated[float, Meta(gt=0, le=100)] = 1.0
     min_requests: Annotated[int, Meta(ge=1, description="requests a minute")] = 20
-    latency_ms: Annotated[int | None, Meta(description="p99, milliseconds")] = None
-    names: tuple[str, ...] = ()
+    latency_ms: Milliseconds | None = None
+    names: tuple[Annotated[str, Meta(min_length=1, max_length=255)], ...] = ()
 
 
 class Checks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -219,7 +222,7 @@ def _union(value: object, members: tuple[Any, ...], path: Path) -> Iterator[Prob
         yield Problem(path, f"{_say(value)} is not a mapping with {tag_field!r}")
     elif tag_field not in value:
         yield Problem((*path, tag_field), f"missing; one of {_listing(by_tag)}")
-    elif value[tag_field] not in by_tag:
+    elif value[tag_field] not in tuple(by_tag):
         said = _say(value[tag_field])
         yield Problem((*path, tag_field), f"{said} is none of {_listing(by_tag)}")
     else:
@@ -235,12 +238,10 @@ def _sequence(value: object, member: Any, path: Path) -> Iterator[Problem]:
 
 
 def _bounds(value: Any, meta: Meta, path: Path) -> Iterator[Problem]:
-    if value is None:
-        return
     because = f", {meta.description}" if meta.description else ""
     if meta.ge is not None and value < meta.ge:
         yield Problem(path, f"{value} is below {meta.ge}{because}")
-    if meta.gt is not None and value <= meta.gt:
+    if meta.gt is not None and not value > meta.gt:  # so that NaN is refused too
         yield Problem(path, f"{value} is not above {meta.gt}{because}")
     if meta.le is not None and value > meta.le:
         yield Problem(path, f"{value} is above {meta.le}{because}")
@@ -248,7 +249,7 @@ def _bounds(value: Any, meta: Meta, path: Path) -> Iterator[Problem]:
         yield Problem(path, f"needs at least {meta.min_length}, has {len(value)}{because}")
     if meta.max_length is not None and len(value) > meta.max_length:
         yield Problem(path, f"has {len(value)}, at most {meta.max_length}{because}")
-    if meta.pattern is not None and not re.search(meta.pattern, value):
+    if meta.pattern is not None and not re.fullmatch(meta.pattern, value):
         yield Problem(path, f"{_say(value)} does not match {meta.pattern}{because}")
 
 
@@ -342,7 +343,7 @@ def _checks_sense(stage: Stage, path: Path) -> Iterator[Problem]:
     for index, request in enumerate(stage.checks.smoke):
         try:
             re.compile(request.expect)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             where = (*path, "checks", "smoke", index, "expect")
             yield Problem(where, f"{request.expect!r} is not a regular expression: {error}")
     own = 3 if stage.checks.alarms.latency_ms is not None else 2

@@ -33,7 +33,7 @@ from sageops.model import (
     Wait,
 )
 from sageops.moves import current_run
-from sageops.plan import plan, to_describe
+from sageops.plan import LEASE, plan, to_describe
 from sageops.settle import after, troubled
 
 __all__ = ["Cloud", "Store", "Wakeups", "observe", "reconcile"]
@@ -154,7 +154,9 @@ def _wake_at(head: Head, until: datetime, now: datetime, store: Store, wakeups: 
     delay = min(until - now, _LONGEST_DELAY)
     # First the message, then the note of it: a crash between them costs one look too many.
     wakeups.wake(head.group, delay)
-    store.commit(Record(replace(head, wake_at=now + delay)))
+    # Nothing is written under another's claim: its own record would be lost.
+    if head.intent is None or now >= head.intent.at + LEASE:
+        store.commit(Record(replace(head, wake_at=now + delay)))
 
 
 # ---------------------------------------------------------------- observe

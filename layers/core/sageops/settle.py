@@ -1,5 +1,7 @@
 """What follows from a step: from its outcome, or from the trouble that it met."""
 
+from datetime import datetime
+
 from msgspec.structs import replace
 
 from sageops.conditions import find, with_condition
@@ -48,7 +50,7 @@ def after(view: View, act: Act, outcome: Outcome) -> Record:
     """What to record now that the action was done. `view` holds the claim as it was stored."""
     if act.version is None:
         return _after_group(view, outcome)
-    release = untroubled(view.records.releases[act.version], view.now)
+    release = view.records.releases[act.version]
     if isinstance(act.action, LabelPackage):
         shown = f"{act.action.stage} {act.action.status}"
         return record(view, replace(release, label=shown), log=())
@@ -71,7 +73,8 @@ def _after_release(
         case PinArtifact(), Pinned(artifact):
             why = f"{artifact.url} is {artifact.size} bytes of SHA-256 {artifact.sha256}."
             told = entry(view.now, release, "Pinned", why)
-            return record(view, replace(release, artifact=artifact), log=(told,))
+            pinned = untroubled(replace(release, artifact=artifact), view.now)
+            return record(view, pinned, log=(told,))
         case CopyArtifact(artifact=artifact, destination=destination), Copied(sha256):
             return _copied(view, release, run, artifact.sha256, sha256, destination)
         case CreateModel(name=name), Done():
@@ -117,14 +120,25 @@ def _next_step(
 
 def _asked(view: View, release: Release, run: StageRun, what: str, why: str) -> Record:
     told = entry(view.now, release, what, why, stage=run.stage)
-    return record(view, release, log=(told,))
+    return record(view, _answered(release, view.now), log=(told,))
+
+
+def _answered(release: Release, now: datetime) -> Release:
+    """Asking worked. Whether it helps is seen later: until then the tries stay counted."""
+    blocked = find(release.conditions, "Blocked")
+    if blocked is not None and blocked.reason == "KeepsFailing":
+        return release
+    return replace(untroubled(release, now), troubles=release.troubles)
 
 
 def _signalled(view: View, release: Release, run: StageRun) -> Record:
     """SageMaker goes back when its alarm sees our signal; the signal is repeated until it does."""
     until = later(view.now, seconds=_LOOK_SECONDS)
-    again = replace(release, held_at=view.now, held_until=until)
-    return _asked(view, again, run, "StopSignalled", "SageMaker was told to go back.")
+    again = replace(_answered(release, view.now), held_at=view.now, held_until=until)
+    told = entry(
+        view.now, release, "StopSignalled", "SageMaker was told to go back.", stage=run.stage
+    )
+    return record(view, again, log=(told,))
 
 
 def _smoked(view: View, release: Release, run: StageRun, problem: str, slowest_ms: float) -> Record:

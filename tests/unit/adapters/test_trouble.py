@@ -97,7 +97,6 @@ def test_the_rest_is_refused(error: ClientError) -> None:
     assert (found.kind, found.fix) == ("refused", "")
 
 
-@pytest.mark.xfail(strict=True, reason="what botocore itself refuses never passes")
 def test_parameters_that_botocore_refuses_are_refused() -> None:
     assert trouble(ParamValidationError(report="AlarmNames[0]: too short")).kind == "refused"
 
@@ -105,7 +104,6 @@ def test_parameters_that_botocore_refuses_are_refused() -> None:
 @pytest.mark.parametrize(
     "code", ["ThrottledException", "RequestThrottled", "ProvisionedThroughputExceededException"]
 )
-@pytest.mark.xfail(strict=True, reason="botocore's other words for throttling are not known")
 def test_every_code_that_botocore_retries_as_throttling_is_transient(code: str) -> None:
     assert trouble(refusal(code)).kind == "transient"
 

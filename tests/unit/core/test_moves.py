@@ -213,7 +213,6 @@ def test_the_first_of_a_stage_has_nothing_to_come_back() -> None:
     assert back == ()
 
 
-@pytest.mark.xfail(strict=True, reason="restore leaves the version that came back among the open")
 def test_what_comes_back_before_its_end_was_shown_is_not_open_any_more() -> None:
     world = World(*ONE_STAGE).live(1, 2)
     world.store.head = replace(world.store.head, open=(1,), ended={})

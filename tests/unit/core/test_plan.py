@@ -121,7 +121,6 @@ def test_nothing_is_wanted_of_an_empty_group() -> None:
 # ---------------------------------------------------------------- the registry's word
 
 
-@pytest.mark.xfail(strict=True, reason="_registry reads details that to_describe does not ask for")
 def test_rejecting_a_version_that_nobody_approved_ends_it() -> None:
     world = World()
     world.registered(1)
@@ -178,7 +177,6 @@ def test_a_rejected_version_that_is_approved_after_all_is_released_anew() -> Non
     assert world.store.head.ended == {}
 
 
-@pytest.mark.xfail(strict=True, reason="the gate's old approval is still in the wishes")
 def test_a_version_approved_after_all_needs_its_gates_approval_again() -> None:
     world = World().live(1)
     world.in_bake(2)
@@ -261,7 +259,6 @@ def test_pausing_begins_nothing_new_and_resuming_goes_on() -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="_pause says `sageops` where the person who resumed stands")
 def test_the_log_says_on_whose_word_a_release_was_resumed() -> None:
     world = World()
     world.registered(1)
@@ -278,7 +275,6 @@ def test_the_log_says_on_whose_word_a_release_was_resumed() -> None:
 # ---------------------------------------------------------------- what is live
 
 
-@pytest.mark.xfail(strict=True, reason="_live stops a stopping release over and over")
 def test_an_alarm_after_it_went_live_goes_back_to_the_last_good_version() -> None:
     world = World().live(1, 2)
 
@@ -295,7 +291,6 @@ def test_an_alarm_after_it_went_live_goes_back_to_the_last_good_version() -> Non
     assert last.facts["harmed"] == "30"
 
 
-@pytest.mark.xfail(strict=True, reason="_live stops a stopping release over and over")
 def test_an_alarm_on_what_came_back_is_only_a_warning_and_one() -> None:
     world = World().live(1, 2, 3)
     world.fires(3, "production")
@@ -379,7 +374,6 @@ def test_a_live_endpoint_that_is_gone_says_nothing_of_what_is_live() -> None:
 
 
 @pytest.mark.parametrize("word", ["rejected", "aborted"])
-@pytest.mark.xfail(strict=True, reason="_live stops a stopping release over and over")
 def test_a_word_against_what_is_live_rolls_it_back(word: str) -> None:
     world = World().live(1, 2)
 
@@ -395,7 +389,6 @@ def test_a_word_against_what_is_live_rolls_it_back(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["rejected", "aborted"])
-@pytest.mark.xfail(strict=True, reason="a word that cannot be kept is passed over in silence")
 def test_people_are_told_that_there_is_nothing_to_go_back_to(word: str) -> None:
     world = World().live(1)
     before = len(world.store.log)
@@ -419,7 +412,6 @@ def test_a_good_word_changes_nothing_about_what_is_live() -> None:
     assert (world.phase(2), world.serves()) == ("Live", 2)
 
 
-@pytest.mark.xfail(strict=True, reason="the alarms of what goes back are taken for the old one's")
 def test_the_alarm_of_what_goes_back_is_not_held_against_what_comes_back() -> None:
     world = World().live(1, 2)
     world.in_bake(3)
@@ -432,7 +424,6 @@ def test_the_alarm_of_what_goes_back_is_not_held_against_what_comes_back() -> No
     assert not world.told("AlarmAfterLive")
 
 
-@pytest.mark.xfail(strict=True, reason="_live stops a release that has ended over and over")
 def test_an_alarm_in_staging_after_its_release_ended_goes_back_there() -> None:
     world = World().live(1)
     world.approved(2)
@@ -448,7 +439,6 @@ def test_an_alarm_in_staging_after_its_release_ended_goes_back_there() -> None:
     assert len(world.told("AlarmAfterLive")) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="_live stops a stopping release over and over")
 def test_an_alarm_in_staging_ends_the_release_that_waits_at_its_gate() -> None:
     world = World().live(1)
     world.approved(2)
@@ -462,7 +452,6 @@ def test_an_alarm_in_staging_ends_the_release_that_waits_at_its_gate() -> None:
     assert (world.serves("staging"), world.serves()) == (1, 1)
 
 
-@pytest.mark.xfail(strict=True, reason="stopping the stage leaves the rollout of the next alone")
 def test_an_alarm_in_staging_takes_the_rollout_in_production_back_too() -> None:
     world = World().live(1)
     world.in_canary(2)
@@ -512,7 +501,6 @@ def test_the_registry_shows_why_it_ended() -> None:
     assert shown.description == f"{ON_CALL} aborted it: a wrong data set"
 
 
-@pytest.mark.xfail(strict=True, reason="_label reads the stop of the last stage only")
 def test_the_registry_shows_why_it_ended_in_an_early_stage() -> None:
     world = World()
     world.registered(1)
@@ -552,7 +540,6 @@ def test_a_label_that_will_pass_is_shown_later() -> None:
     assert not world.told("LabelFailed")
 
 
-@pytest.mark.xfail(strict=True, reason="labels come before alarms: throttled ones hold them up")
 def test_throttled_labels_do_not_hold_up_a_rollback() -> None:
     world = World().live(1)
     world.in_bake(2)
@@ -569,7 +556,6 @@ def test_throttled_labels_do_not_hold_up_a_rollback() -> None:
 # ---------------------------------------------------------------- turns
 
 
-@pytest.mark.xfail(strict=True, reason="the registry lists the newest first, and it is admitted so")
 def test_of_two_approved_at_once_the_newer_version_is_released() -> None:
     world = World()
     world.approved(1)
@@ -757,7 +743,6 @@ def test_no_training_without_a_pipeline_in_the_policy() -> None:
     assert world.store.log == []
 
 
-@pytest.mark.xfail(strict=True, reason="training is asked about before anything else")
 def test_a_training_that_cannot_start_does_not_hold_up_a_rollback() -> None:
     world = World(training=TRAINING).live(1)
     world.in_bake(2)
@@ -789,7 +774,6 @@ def test_a_claimed_step_is_left_to_its_worker_for_a_while() -> None:
 # ---------------------------------------------------------------- a policy that is not there
 
 
-@pytest.mark.xfail(strict=True, reason="showing a label takes the block off: it goes in circles")
 def test_a_release_whose_policy_version_is_gone_is_blocked_and_says_so() -> None:
     world = World()
     world.approved(1)
@@ -810,7 +794,6 @@ def test_a_release_whose_policy_version_is_gone_is_blocked_and_says_so() -> None
     assert world.phase(1) == "Live"
 
 
-@pytest.mark.xfail(strict=True, reason="_training looks the current policy up without asking")
 def test_a_group_whose_current_policy_is_gone_is_blocked_and_says_so() -> None:
     world = World()
     world.approved(1)

@@ -225,9 +225,6 @@ def test_who_keeps_losing_leaves_it_to_the_next_message() -> None:
     assert world.phase(1) == "Live"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the second one's note of its wakeup loses the first's record"
-)
 @pytest.mark.parametrize("moment", ["before", "afterwards"])
 def test_a_second_worker_leaves_the_step_to_the_first(moment: str) -> None:
     world = World(*ONE_STAGE)

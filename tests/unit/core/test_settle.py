@@ -133,7 +133,6 @@ def test_a_pipeline_that_nobody_wanted_any_more_counts_from_now() -> None:
     assert (failed.wanted, failed.ended) == (world.now, "Failed")
 
 
-@pytest.mark.xfail(strict=True, reason="showing a label takes the block off at once")
 def test_what_works_again_is_no_longer_blocked() -> None:
     world = World(*ONE_STAGE)
     world.approved(1)
@@ -170,7 +169,6 @@ def test_what_is_served_last_is_taken_from_the_head() -> None:
 # ---------------------------------------------------------------- trouble
 
 
-@pytest.mark.xfail(strict=True, reason="showing a label takes the block off: it goes in circles")
 @pytest.mark.parametrize("kind", ["denied", "missing"])
 def test_what_somebody_must_mend_blocks_the_release_and_is_told_once(kind: str) -> None:
     world = World().live(1)
@@ -196,7 +194,6 @@ def test_what_somebody_must_mend_blocks_the_release_and_is_told_once(kind: str) 
     assert world.condition(2, "Blocked") == (False, "Passed")
 
 
-@pytest.mark.xfail(strict=True, reason="showing a label takes the block off: it goes in circles")
 def test_another_message_is_told_as_well() -> None:
     world = World(*ONE_STAGE)
     world.cloud.troubles[CopyArtifact] = DENIED
@@ -265,7 +262,6 @@ def test_a_refused_smoke_test_takes_the_version_back() -> None:
     assert (world.phase(2), world.serves()) == ("Failed", 1)
 
 
-@pytest.mark.xfail(strict=True, reason="showing a label takes the block off: it goes in circles")
 def test_a_refused_way_back_is_not_given_up() -> None:
     world = World(*ONE_STAGE).live(1).in_bake(2)
     world.cloud.troubles[UpdateEndpoint] = trouble("refused")
@@ -280,7 +276,6 @@ def test_a_refused_way_back_is_not_given_up() -> None:
     assert (world.phase(2), world.serves()) == ("RolledBack", 1)
 
 
-@pytest.mark.xfail(strict=True, reason="showing a label takes the block off: it goes in circles")
 def test_harm_that_may_not_be_counted_blocks_the_end_until_it_may() -> None:
     world = World(*ONE_STAGE).live(1).in_bake(2)
     world.cloud.troubles[CountHarm] = trouble("denied", "cloudwatch:GetMetricData")
@@ -295,9 +290,6 @@ def test_harm_that_may_not_be_counted_blocks_the_end_until_it_may() -> None:
     assert world.phase(2) == "RolledBack"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="after() takes every trouble off, whatever it was that worked"
-)
 def test_a_label_never_takes_a_hold_off() -> None:
     world = World(*ONE_STAGE)
     world.cloud.troubles[CopyArtifact] = trouble("transient")

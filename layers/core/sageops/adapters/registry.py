@@ -6,6 +6,7 @@ import msgspec
 
 from sageops.adapters.artifacts import read
 from sageops.adapters.trouble import troubles
+from sageops.errors import TroubleError
 from sageops.model import (
     Done,
     LabelPackage,
@@ -95,7 +96,15 @@ class Registry:
         any group of that form (the model quality report of SageMaker Model Monitor)."""
         if not url:
             return ()
-        report = msgspec.json.decode(read(self._s3, url, self._account))
+        # Figures are for people to read: a release does not stop for want of them.
+        try:
+            report = msgspec.json.decode(read(self._s3, url, self._account))
+        except msgspec.DecodeError:
+            return ()
+        except TroubleError as error:
+            if error.trouble.kind == "transient":
+                raise
+            return ()
         groups = report.values() if isinstance(report, dict) else ()
         return tuple(
             Metric(name, float(figure["value"]))

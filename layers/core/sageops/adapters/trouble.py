@@ -13,6 +13,7 @@ from botocore.exceptions import (
     ConnectionError,
     HTTPClientError,
     NoCredentialsError,
+    ParamValidationError,
 )
 
 from sageops.errors import TroubleError
@@ -23,7 +24,11 @@ __all__ = ["code_of", "message_of", "troubles"]
 _TRANSIENT = frozenset(
     {
         "Throttling",
+        "ThrottledException",
         "ThrottlingException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "ProvisionedThroughputExceededException",
         "TooManyRequestsException",
         "RequestLimitExceeded",
         "SlowDown",
@@ -77,6 +82,8 @@ def troubles(call: str, account: str, fix: str) -> Iterator[None]:
         raise TroubleError(_of_client(error, call, account, fix)) from error
     except NoCredentialsError as error:
         raise TroubleError(Trouble("denied", account, call, f"{error}.", fix)) from error
+    except ParamValidationError as error:
+        raise TroubleError(Trouble("refused", account, call, f"{error}.", "")) from error
     except (ConnectionError, HTTPClientError, BotoCoreError) as error:
         again = "It is tried again."
         raise TroubleError(Trouble("transient", account, call, f"{error}.", again)) from error
