@@ -54,10 +54,12 @@ class Customers:
 
 @dataclass
 class Company:
-    """A hub with its target accounts. `outputs` are the stacks' outputs, by account."""
+    """A hub with its target accounts. `outputs` are the stacks' outputs, by account; `group` is the
+    model group that all below is about."""
 
     cloud: Cloud
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    group: str = GROUP
 
     # --- what people do ------------------------------------------------------------------------
 
@@ -107,7 +109,7 @@ class Company:
 
     def invoke(self, stage: str, body: bytes, content_type: str) -> bytes:
         """One request to a stage's endpoint. Raises `ModelError`, `ServiceError`."""
-        account, endpoint = ACCOUNTS[stage], f"{GROUP}-{stage}"
+        account, endpoint = ACCOUNTS[stage], f"{self.group}-{stage}"
         return self.cloud.simulator.invoke(
             account, REGION, endpoint, body, content_type, "application/json"
         ).body
@@ -118,6 +120,20 @@ class Company:
         sagemaker = self.cloud.client("sagemaker")
         arn: str = sagemaker.start_pipeline_execution(PipelineName=PIPELINE)["PipelineExecutionArn"]
         return arn
+
+    def register_again(self, version: int) -> None:
+        """Register the model of a version once more, as a new version."""
+        sagemaker = self.cloud.client("sagemaker")
+        old = sagemaker.describe_model_package(ModelPackageName=self.package_arn(version))
+        containers = old["InferenceSpecification"]["Containers"]
+        for container in containers:
+            container.pop("ImageDigest", None)
+        sagemaker.create_model_package(
+            ModelPackageGroupName=GROUP,
+            ModelApprovalStatus="PendingManualApproval",
+            InferenceSpecification={**old["InferenceSpecification"], "Containers": containers},
+            ModelMetrics=old["ModelMetrics"],
+        )
 
     def customers(self, stage: str, per_minute: int, rows: Iterable[Request] = ()) -> Customers:
         """Let requests arrive at a stage's endpoint, four times a minute, from now on: these rows
@@ -149,10 +165,18 @@ class Company:
         """Let time pass until the version is in one of these phases, and a moment longer, so that
         it is told, too. Raises TimeoutError."""
         end = self.cloud.clock.now + timedelta(hours=hours)
-        while self.phase(version) not in phases:
+        calls = -1
+        while True:
+            # Only a function can have changed it.
+            if calls != len(self.cloud.invocations):
+                calls = len(self.cloud.invocations)
+                if self.phase(version) in phases:
+                    break
             if self.cloud.clock.now >= end:
                 found = self.phase(version)
-                raise TimeoutError(f"{GROUP}/{version} is {found} after {hours} h, not {phases}")
+                raise TimeoutError(
+                    f"{self.group}/{version} is {found} after {hours} h, not {phases}"
+                )
             self.wait(seconds=15)
         self.wait(seconds=2)
 
@@ -163,23 +187,26 @@ class Company:
         return Table(self.cloud.client("dynamodb"), self.outputs[HUB]["TableName"])
 
     def head(self) -> Head:
-        return self.table.head(GROUP) or Head(GROUP)
+        return self.table.head(self.group) or Head(self.group)
 
     def release(self, version: int) -> Release | None:
-        return next((r for r in self.table.releases(GROUP) if r.version == version), None)
+        return self.table.release(self.group, version)
 
     def phase(self, version: int) -> Phase | None:
         release = self.release(version)
         return None if release is None else phase(release.conditions)
 
     def log(self) -> list[Entry]:
-        return self.table.log(GROUP)
+        return self.table.log(self.group)
 
     def endpoint(self, stage: str) -> EndpointSeen | None:
         """What the simulator itself says of a stage's endpoint."""
         try:
             seen = self.cloud.simulator.call(
-                ACCOUNTS[stage], REGION, "DescribeEndpoint", {"EndpointName": f"{GROUP}-{stage}"}
+                ACCOUNTS[stage],
+                REGION,
+                "DescribeEndpoint",
+                {"EndpointName": f"{self.group}-{stage}"},
             )
         except ServiceError:
             return None
@@ -199,7 +226,7 @@ class Company:
         return int(seen.config.rpartition("-v")[2].partition("-")[0])
 
     def package_arn(self, version: int) -> str:
-        return f"arn:aws:sagemaker:{REGION}:{HUB}:model-package/{GROUP}/{version}"
+        return f"arn:aws:sagemaker:{REGION}:{HUB}:model-package/{self.group}/{version}"
 
     def approval(self, version: int) -> str:
         seen = self.cloud.simulator.call(

@@ -7,7 +7,6 @@ and environment, started by its first health check or request and shared by all 
 
 import contextlib
 import gzip
-import hashlib
 import http.client
 import io
 import os
@@ -33,8 +32,8 @@ __all__ = ["LocalContainers", "pack", "unpack"]
 MESSAGE_CHARACTERS = 900
 
 
-# An artefact's SHA-256 and its container's environment.
-_Key = tuple[str, frozenset[tuple[str, str]]]
+# An artefact and its container's environment. (Python keeps the hash of the same bytes object.)
+_Key = tuple[bytes, frozenset[tuple[str, str]]]
 
 
 class LocalContainers:
@@ -197,7 +196,7 @@ class _Server:
 
 
 def _key(artifact: bytes, environment: Mapping[str, str]) -> _Key:
-    return hashlib.sha256(artifact).hexdigest(), frozenset(environment.items())
+    return artifact, frozenset(environment.items())
 
 
 def _start(artifact: bytes, environment: Mapping[str, str], limit: float) -> _Server:

@@ -106,11 +106,11 @@ def _first_version(it: Company, teller: Teller) -> None:
 
 def _better_version(it: Company, teller: Teller) -> None:
     teller.chapter("3. A better version: a canary of one instance in ten, then all of them")
-    customers = it.customers("production", per_minute=120)
     teller.outside("the data scientist trains a logistic regression instead of a small tree")
     it.train(Estimator="logistic")
     it.wait_until(2, "AwaitingApproval")
     _through_staging(it, teller, 2)
+    customers = it.customers("production", per_minute=40)
     _into_production(it, teller, 2)
     it.wait_until(2, "Live")
     _stop(customers, teller)
@@ -138,11 +138,12 @@ def _bad_version(it: Company, teller: Teller) -> None:
 
 
 def _bad_by_daylight(it: Company, teller: Teller) -> None:
-    teller.chapter("5. The same mistake at night, when nobody asks what it cannot answer")
-    it.train(Estimator="logistic", LogFeatures="yes", Regularisation=3.0)
+    teller.chapter("5. The same model at night, when nobody asks what it cannot answer")
+    teller.outside("the data scientist does not believe it, and registers the same model again")
+    it.register_again(3)
     it.wait_until(4, "AwaitingApproval")
     _through_staging(it, teller, 4)
-    night = it.customers("production", per_minute=40, rows=_without_zeros())
+    night = it.customers("production", per_minute=20, rows=_without_zeros())
     _into_production(it, teller, 4)
     it.wait_until(4, "Live")
     _stop(night, teller)

@@ -29,9 +29,13 @@ _OF_THE_MACHINE = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH")
 
 @dataclass
 class Sandbox:
-    """A loaded function. `call` runs something in it and puts the caller's own world back."""
+    """A loaded function. `call` runs something in it and puts the caller's own world back.
+
+    `packages` are the top-level modules that it has for itself.
+    """
 
     folder: Path
+    packages: frozenset[str]
     environment: dict[str, str]
     handler: Callable[[Any, Any], Any]
     modules: dict[str, ModuleType]
@@ -55,7 +59,13 @@ def load(folder: Path, handler: str, variables: Mapping[str, str]) -> Sandbox:
     module_name, function_name = handler.rsplit(".", 1)
     machine = {name: os.environ[name] for name in _OF_THE_MACHINE if name in os.environ}
     sandbox = Sandbox(
-        folder, {**machine, **variables}, _not_loaded, modules={}, session=None, output=_Output()
+        folder,
+        frozenset({*_OWN_PACKAGES, *(path.stem for path in folder.iterdir())}),
+        {**machine, **variables},
+        _not_loaded,
+        modules={},
+        session=None,
+        output=_Output(),
     )
     with _entered(sandbox), _own_loggers(variables.get("POWERTOOLS_SERVICE_NAME")):
         with sandbox.output.recorded():
@@ -82,9 +92,7 @@ def _module(folder: Path, name: str) -> ModuleType:
 @contextlib.contextmanager
 def _entered(sandbox: Sandbox) -> Iterator[None]:
     """Inside, the interpreter is the function's; outside, everything is as it was."""
-    outside = {
-        name: module for name, module in list(sys.modules.items()) if _own(name, module, sandbox)
-    }
+    outside = _own_modules(sandbox)
     environment, session, stdout = dict(os.environ), boto3.DEFAULT_SESSION, sys.stdout
     for name in outside:
         del sys.modules[name]
@@ -98,7 +106,7 @@ def _entered(sandbox: Sandbox) -> Iterator[None]:
         yield
     finally:
         sandbox.session = boto3.DEFAULT_SESSION
-        sandbox.modules = {n: m for n, m in sys.modules.items() if _own(n, m, sandbox)}
+        sandbox.modules = _own_modules(sandbox)
         for name in sandbox.modules:
             del sys.modules[name]
         sys.modules.update(outside)
@@ -108,12 +116,10 @@ def _entered(sandbox: Sandbox) -> Iterator[None]:
         os.environ.update(environment)
 
 
-def _own(name: str, module: ModuleType, sandbox: Sandbox) -> bool:
-    if name.partition(".")[0] in _OWN_PACKAGES:
-        return True
-    # Plain text: this is asked of every module at every call.
-    file = getattr(module, "__file__", None)
-    return file is not None and file.startswith(f"{sandbox.folder}/")
+def _own_modules(sandbox: Sandbox) -> dict[str, ModuleType]:
+    """What is loaded now of the packages that each function has for itself, by name."""
+    packages = sandbox.packages
+    return {n: m for n, m in list(sys.modules.items()) if n.partition(".")[0] in packages}
 
 
 @contextlib.contextmanager

@@ -58,10 +58,11 @@ def engineer(rows: Any, log_features: bool) -> Any:
 
 def predict_fn(rows: Any, model: dict[str, Any]) -> dict[str, Any]:
     """Labels and the probability of label 1, one of each for a row."""
-    features = engineer(rows, model["log_features"])
+    estimator = model["estimator"]
+    chances = estimator.predict_proba(engineer(rows, model["log_features"]))
     return {
-        "predictions": model["estimator"].predict(features).astype(int).tolist(),
-        "probabilities": model["estimator"].predict_proba(features)[:, 1].tolist(),
+        "predictions": estimator.classes_[chances.argmax(axis=1)].astype(int).tolist(),
+        "probabilities": chances[:, 1].tolist(),
     }
 
 

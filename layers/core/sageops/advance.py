@@ -54,8 +54,9 @@ from sageops.strategies.timeout import timeout_seconds
 
 __all__ = ["advance", "alarm_names", "errand"]
 
-# How often an endpoint that moves or bakes is looked at when no event comes.
-_LOOK_MINUTES = 1
+# How often an endpoint that moves or bakes is looked at when no event comes. SageMaker and
+# CloudWatch act and tell by themselves: this is for the events that were lost.
+_LOOK_MINUTES = 5
 # DescribeEndpoint's states in which no update can be started.
 _BUSY = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 # A failure with this reason is SageMaker's own, and the same configuration may be tried again.

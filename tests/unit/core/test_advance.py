@@ -152,13 +152,13 @@ def test_without_a_bake_it_is_live_as_soon_as_it_was_checked() -> None:
     assert world.phase(1) == "Live"
 
 
-def test_while_it_bakes_it_is_looked_at_every_minute() -> None:
+def test_while_it_bakes_it_is_looked_at_every_five_minutes() -> None:
     world = World(*ONE_STAGE).in_bake(1)
 
     step = plan_of(world)
 
     assert isinstance(step, Wait)
-    assert step.until == world.now + timedelta(minutes=1)
+    assert step.until == world.now + timedelta(minutes=5)
 
 
 def test_the_last_look_of_a_bake_is_at_its_end() -> None:
@@ -749,7 +749,7 @@ def test_a_word_from_before_the_hold_does_not_end_it() -> None:
     world = World(*ONE_STAGE)
     world.approved(1)
     world.resumed(1)
-    world.now += timedelta(minutes=1)
+    world.now += timedelta(minutes=5)
     world.cloud.troubles[CopyArtifact] = trouble("transient")
     world.look()
 

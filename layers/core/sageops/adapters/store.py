@@ -210,6 +210,12 @@ class Table:
         body = self._bodies(_group(group), ["HEAD"]).get("HEAD")
         return None if body is None else msgspec.json.decode(body, type=Head)
 
+    def release(self, group: str, version: int) -> Release | None:
+        """One release; None when the version was never admitted."""
+        key = _release_key(version)
+        body = self._bodies(_group(group), [key]).get(key)
+        return None if body is None else msgspec.json.decode(body, type=Release)
+
     def releases(self, group: str) -> list[Release]:
         """Every release of the group, the oldest version first."""
         return [
