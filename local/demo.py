@@ -35,19 +35,24 @@ class Teller:
     checks: list[tuple[str, bool]] = field(default_factory=list)
 
     def chapter(self, title: str) -> None:
+        """Begin the next part of the story."""
         self.console.print()
         self.console.rule(Text(title), align="left")
 
     def outside(self, what: str) -> None:
-        """Something that the world outside does."""
+        """Something that the world outside does, after all that was told before it."""
+        self.catch_up()
         self.console.print(Text(f"{self.it.cloud.clock.now:%a %H:%M}  » {what}", style="bold cyan"))
 
     def catch_up(self) -> None:
+        """Print what the group's log says since the last time."""
         grid = Table.grid(padding=(0, 2))
         for _ in range(4):
             grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
         log = self.it.log()
+        if len(log) == self.told:
+            return
         for entry in log[self.told :]:
             name = entry.group if entry.version is None else f"{entry.group}/{entry.version}"
             cells = (f"{entry.at:%a %H:%M}", name, entry.stage or "", entry.what, entry.why)

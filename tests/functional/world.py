@@ -8,21 +8,23 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import msgspec
 import yaml
+from botocore.loaders import create_loader
 from sageops.model import Head, Release
 
 from local.company import ACCOUNTS, HUB, PRODUCTION, REGION, Company, Customers, company
 from local.inbox import Message
-from local.lambdas import Invocation
+from local.lambdas import Invocation, LostFunction
 from local.simulator.service import Simulator
 from local.simulator.site import Containers, Document, Reply, Run, ServiceError
 from pipelines.data import Request
@@ -210,6 +212,7 @@ class World:
     company: Company
     models: Models
     calls: list[Call]
+    crashes: list[tuple[str, str]]
     folder: Path
     _groups: int = 0
     _expected: list[str] = field(default_factory=list)
@@ -293,6 +296,11 @@ class World:
             effects(self, it),
         )
 
+    def crash_at(self, operation: str, when: Literal["before", "after"]) -> None:
+        """Let the worker of the product's next call of the operation be gone: before SageMaker
+        hears of it, or after it did what it was asked for."""
+        self.crashes.append((operation, when))
+
     def invocations_of(self, function: str, event_id: str) -> list[Invocation]:
         """The calls of a function with the event of that id."""
         return [
@@ -334,32 +342,46 @@ def _failure(call: Invocation) -> str:
 @contextmanager
 def opened(models: Models, start: datetime, folder: Path) -> Iterator[World]:
     """Open a company and watch what it asks of SageMaker."""
-    with company(models, start=start) as it, _recorded(it.cloud.simulator) as calls:
+    with ExitStack() as stack:
+        # Every session, of a person or a function, would read the same service models again.
+        stack.enter_context(patch("botocore.session.create_loader", cache(create_loader)))
         # botocore's pauses between its own tries take no virtual time, and need take no real one.
-        with patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)):
-            yield World(it, models, calls, folder)
+        paused = SimpleNamespace(sleep=lambda _: None)
+        stack.enter_context(patch("botocore.endpoint.time", paused))
+        it = stack.enter_context(company(models, start=start))
+        calls, crashes = stack.enter_context(_watched(it.cloud.simulator))
+        yield World(it, models, calls, crashes, folder)
 
 
 @contextmanager
-def _recorded(simulator: Simulator) -> Iterator[list[Call]]:
+def _watched(simulator: Simulator) -> Iterator[tuple[list[Call], list[tuple[str, str]]]]:
     calls: list[Call] = []
+    crashes: list[tuple[str, str]] = []
     call = simulator.call
 
-    def recording(
+    def crash(operation: str, when: str) -> None:
+        if (operation, when) in crashes:
+            crashes.remove((operation, when))
+            raise LostFunction("the worker is gone")
+
+    def watched(
         account: str, region: str, operation: str, parameters: Document, caller: str = ""
     ) -> Document:
         error = ""
+        crash(operation, "before")
         try:
-            return call(account, region, operation, parameters, caller)
+            answer = call(account, region, operation, parameters, caller)
         except ServiceError as refused:
             error = refused.code
             raise
         finally:
             now = datetime.now(UTC)
             calls.append(Call(now, account, caller, operation, parameters, error))
+        crash(operation, "after")
+        return answer
 
-    with patch.object(simulator, "call", recording):
-        yield calls
+    with patch.object(simulator, "call", watched):
+        yield calls, crashes
 
 
 # ---------------------------------------------------------------- what people do, and what they see

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from sageops.conditions import find, with_condition
 from sageops.model import (
+    Act,
     AlarmSeen,
     AlarmSpec,
     BlueGreen,
@@ -52,7 +53,7 @@ from sageops.settle import hold
 from sageops.strategies import deployment
 from sageops.strategies.timeout import timeout_seconds
 
-__all__ = ["advance", "alarm_names", "errand"]
+__all__ = ["advance", "alarm_names", "errand", "pin"]
 
 # How often an endpoint that moves or bakes is looked at when no event comes. SageMaker and
 # CloudWatch act and tell by themselves: this is for the events that were lost.
@@ -80,6 +81,11 @@ def advance(view: View, release: Release) -> Step:
 
 def errand(release: Release, run: StageRun, stage: Stage) -> Errand:
     return Errand(stage.target, release.name, run.approved_by)
+
+
+def pin(view: View, release: Release) -> Act:
+    """Find out which bytes were approved."""
+    return act(view, PinArtifact(release.detail.model_data_url), release)
 
 
 def alarm_names(config: str, stage: Stage) -> tuple[str, ...]:
@@ -116,7 +122,7 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     where = errand(release, run, stage)
     artifact = release.artifact
     if artifact is None:
-        return act(view, PinArtifact(release.detail.model_data_url), release, run.stage)
+        return pin(view, release)
     config = config_name(release, artifact, stage)
     match run.step:
         case "waiting" | "gate":
@@ -229,7 +235,7 @@ def _tried_in_vain(
     message = f"SageMaker rolled {run.stage} back: {because}.{said}"
     reason = "AlarmFired" if firing else "UpdateFailed"
     why = Stop("RolledBack", reason, message, harm_since=run.asked_at)
-    return _count(view, release, replace(run, stop=why))
+    return _count(view, release, replace(run, stop=why), seen)
 
 
 def _out_of_order(stage: Stage, seen: EndpointSeen) -> Trouble:
@@ -307,7 +313,7 @@ def _back(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         back_to = _goes_back_to(view, run)
         if back_to:
             return act(view, CreateEndpoint(where, back_to), release, run.stage)
-        return _count(view, release, run)
+        return _count(view, release, run, seen)
     match seen.status:
         case "Failed":
             return act(view, DeleteEndpoint(where), release, run.stage)
@@ -316,7 +322,7 @@ def _back(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         case "Creating" | "Updating" | "SystemUpdating" | "RollingBack" | "Deleting":
             return _look_again(view, f"{release.name}: {stage.name} is {seen.status}")
         case _ if seen.config != run.config:
-            return _count(view, release, run)
+            return _count(view, release, run, seen)
         case _:
             return _undo(view, release, run, seen, where, why)
 
@@ -343,7 +349,7 @@ def _undo(  # noqa: PLR0913 - all of it is needed, and only here
     if why.phase in ("Rejected", "Aborted"):
         # Nobody relies on an endpoint that never went live, and nobody wants what it serves.
         return act(view, DeleteEndpoint(where), release, run.stage)
-    return _count(view, release, run)
+    return _count(view, release, run, seen)
 
 
 def _goes_back_to(view: View, run: StageRun) -> str:
@@ -353,10 +359,9 @@ def _goes_back_to(view: View, run: StageRun) -> str:
     return run.replaced
 
 
-def _count(view: View, release: Release, run: StageRun) -> Record:
-    seen = view.endpoints.get(run.stage)
+def _count(view: View, release: Release, run: StageRun, seen: EndpointSeen | None) -> Record:
     counting = to_step(view, release, run, "counting")
-    if isinstance(seen, EndpointSeen) and seen.config == run.config:
+    if seen is not None and seen.config == run.config:
         what, why = "NothingToGoBackTo", f"{run.stage} is left as it is: nothing better is known."
     else:
         what, why = "TakenBack", f"{run.stage} is back: {_served(seen)}."
@@ -375,11 +380,7 @@ def _firing(alarms: tuple[AlarmSeen, ...]) -> AlarmSeen | None:
     return next((alarm for alarm in alarms if alarm.firing), None)
 
 
-def _served(seen: EndpointSeen | Trouble | None) -> str:
-    match seen:
-        case EndpointSeen():
-            return f"it serves {seen.config} and is {seen.status}"
-        case Trouble():
-            return "it cannot be looked at"
-        case None:
-            return "the endpoint is gone"
+def _served(seen: EndpointSeen | None) -> str:
+    if seen is None:
+        return "the endpoint is gone"
+    return f"it serves {seen.config} and is {seen.status}"

@@ -134,7 +134,7 @@ class Condition(Struct, frozen=True):
 
 
 class Artifact(Struct, frozen=True):
-    """The bytes of a package, pinned when its release was admitted. `sha256` is hexadecimal."""
+    """The bytes of a package, pinned as soon as it was approved. `sha256` is hexadecimal."""
 
     url: str
     etag: str
@@ -284,6 +284,8 @@ class Head(Struct, frozen=True):
 
     `open`: versions that have neither ended nor become fully live. `ended`: versions that have,
     with the phase they ended in. `live`: by stage. `wake_at`: when a delayed message is due.
+    `watched_until`: what went live is looked at by the sweep until then, should its alarm's event
+    be lost.
     """
 
     group: str
@@ -294,6 +296,7 @@ class Head(Struct, frozen=True):
     training: Training | None = None
     intent: Intent | None = None
     wake_at: datetime | None = None
+    watched_until: datetime | None = None
 
 
 Severity = Literal["record", "info", "action", "alert"]

@@ -22,6 +22,7 @@ from sageops.model import (
 )
 
 __all__ = [
+    "WATCH",
     "act",
     "current_run",
     "end",
@@ -37,6 +38,8 @@ __all__ = [
     "untroubled",
 ]
 
+# For so long the sweep looks at what went live.
+WATCH = timedelta(days=1)
 # Steps in which nothing in the target serves anything of the release yet.
 _BEFORE: frozenset[StageStep] = frozenset(
     {"waiting", "gate", "copying", "modelling", "configuring", "alarming"}
@@ -128,11 +131,12 @@ def stop(view: View, release: Release, run: StageRun, why: Stop) -> Record:
     told = entry(
         view.now,
         release,
-        why.reason,
-        f"{why.message} Taking {run.stage} back.",
+        "TakingBack",
+        f"{why.message} {run.stage} is being taken back.",
         severity="alert",
         stage=run.stage,
         by=why.by,
+        facts={"reason": why.reason},
     )
     return record(view, turned, log=(told,), head=_opened(view.records.head, release.version))
 
@@ -175,7 +179,7 @@ def go_live(view: View, release: Release, run: StageRun) -> Record:
     served = head.live.get(run.stage)
     before = _before(served, run, now)
     live = Live(release.version, run.config, now, before)
-    head = replace(head, live={**head.live, run.stage: live})
+    head = replace(head, live={**head.live, run.stage: live}, watched_until=now + WATCH)
     moved = to_step(view, release, run, "live")
     last = run.stage == release.runs[-1].stage
     told = entry(
@@ -225,7 +229,13 @@ def restore(view: View, stage: str) -> tuple[Head, tuple[Release, ...]]:
     live = replace(back, since=view.now, restored=True)
     ended = {version: phase for version, phase in head.ended.items() if version != back.version}
     open_ = tuple(version for version in head.open if version != back.version)
-    head = replace(head, live={**head.live, stage: live}, ended=ended, open=open_)
+    head = replace(
+        head,
+        live={**head.live, stage: live},
+        ended=ended,
+        open=open_,
+        watched_until=view.now + WATCH,
+    )
     old = view.records.releases.get(back.version)
     if old is None or stage != old.runs[-1].stage:
         return head, ()

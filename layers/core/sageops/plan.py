@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from sageops.advance import advance
+from sageops.advance import advance, pin
 from sageops.conditions import find, phase, with_condition
 from sageops.model import (
     Act,
@@ -50,12 +50,13 @@ def plan(view: View) -> Step:
         or _registry(view)
         or _wishes(view)
         or _live(view)
+        or _pinning(view)
         or _turns(view)
         or _next(view)
     )
     if isinstance(step, Wait | Idle):
         # What no release waits for, so that its troubles hold none up.
-        return _closing(view) or _labels(view) or _training(view) or step
+        return _closing(view) or _labels(view) or _training(view) or _watched(view) or step
     return step
 
 
@@ -312,6 +313,8 @@ def _live_word(view: View, stage: str, live: Live, release: Release) -> Step | N
         return None
     if live.replaced is None:
         return _stuck_with(view, release, stage, why)
+    # CloudWatch keeps the figures of single minutes for 15 days.
+    why = replace(why, harm_since=max(live.since, later(view.now, days=-15)))
     return stop(view, release, release.run(stage), why)
 
 
@@ -345,6 +348,24 @@ def _label(view: View, release: Release) -> Act:
 def label(release: Release) -> str:
     """What a release's package is to show in the registry: the stage it is in, and its phase."""
     return f"{current_run(release).stage} {phase(release.conditions)}"
+
+
+def _pinning(view: View) -> Step | None:
+    """What was approved is pinned at once, though its turn may come later."""
+    for release in _by_approval(view):
+        if release.artifact is None and (
+            release.held_until is None or view.now >= release.held_until
+        ):
+            return pin(view, release)
+    return None
+
+
+def _watched(view: View) -> Step | None:
+    """What went live has been watched long enough."""
+    until = view.records.head.watched_until
+    if until is None or view.now < until:
+        return None
+    return record(view, log=(), head=replace(view.records.head, watched_until=None))
 
 
 def _turns(view: View) -> Step | None:

@@ -101,7 +101,7 @@ class SmokeRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class Alarms(Struct, frozen=True, forbid_unknown_fields=True):
     """What counts as harm, for the rollback alarms that we create on each configuration.
 
-    `names` are alarms of the target account that must be quiet too.
+    `names` are metric alarms of the target account that must be quiet too.
     """
 
     error_percent: Annotated[float, Meta(gt=0, le=100)] = 1.0
@@ -121,7 +121,13 @@ class Checks(Struct, frozen=True, forbid_unknown_fields=True):
 class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     """One step of the way."""
 
-    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,29}$")]
+    name: Annotated[
+        str,
+        Meta(
+            pattern="^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$",
+            description="small letters, digits and dashes, at most 30",
+        ),
+    ]
     target: Target
     serving: RealTime
     rollout: Rollout = AllAtOnce()

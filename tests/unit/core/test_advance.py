@@ -406,8 +406,8 @@ def test_a_failed_smoke_test_goes_back_to_what_was_served() -> None:
 
     assert (world.phase(2), world.serves()) == ("RolledBack", 1)
     assert world.reason(2).startswith("Smoke request 1 of 1: the model answered 500.")
-    [told] = world.told("SmokeFailed")
-    assert "Taking production back." in told.why
+    [told] = world.told("TakingBack")
+    assert "production is being taken back." in told.why
 
 
 def test_a_failed_smoke_test_in_staging_never_reaches_production() -> None:
@@ -454,7 +454,7 @@ def test_an_alarm_in_the_bake_goes_back() -> None:
 
     assert (world.phase(2), world.serves()) == ("RolledBack", 1)
     assert "fired while it baked: 3 % of requests failed." in world.reason(2)
-    assert len(world.told("AlarmFired")) == 1
+    assert len(world.told("TakingBack")) == 1
 
 
 def test_an_endpoint_changed_by_hand_while_it_bakes_is_left_as_it_is() -> None:

@@ -10,6 +10,7 @@ from sageops.model import (
     LabelPackage,
     PackageSeen,
     Phase,
+    PinArtifact,
     Record,
     StartPipeline,
     TrainingSeen,
@@ -285,7 +286,7 @@ def test_an_alarm_after_it_went_live_goes_back_to_the_last_good_version() -> Non
     assert world.serves() == 1
     assert world.phase(1) == "Live"
     assert world.store.head.live["production"].version == 1
-    [first] = world.told("AlarmAfterLive")
+    [first] = world.told("TakingBack")
     [last] = world.told("RolledBack")
     assert "went live" in first.why
     assert last.facts["harmed"] == "30"
@@ -436,7 +437,7 @@ def test_an_alarm_in_staging_after_its_release_ended_goes_back_there() -> None:
     world.wait(60)
 
     assert world.serves("staging") == 1
-    assert len(world.told("AlarmAfterLive")) == 1
+    assert len(world.told("TakingBack")) == 1
 
 
 def test_an_alarm_in_staging_ends_the_release_that_waits_at_its_gate() -> None:
@@ -812,3 +813,52 @@ def test_idle_says_what_it_waits_for() -> None:
     world.wait(60)
 
     assert plan(world.view()) == Idle(f"{GROUP}/1 waits for a person to approve production")
+
+
+def test_what_is_approved_is_pinned_though_another_release_is_under_way() -> None:
+    world = World().live(1).in_canary(2)
+
+    world.approved(3)
+    world.look()
+
+    assert world.phase(2) == "Progressing"
+    assert world.release(3).artifact is not None
+
+
+def test_a_pin_that_fails_is_tried_again_and_holds_up_no_other() -> None:
+    world = World().live(1).in_canary(2)
+    world.cloud.troubles[PinArtifact] = trouble("missing", "s3:GetObject")
+    world.approved(3)
+    world.look()
+    assert world.condition(3, "Blocked")[0]
+
+    del world.cloud.troubles[PinArtifact]
+    world.wait(120)
+
+    assert world.phase(2) == "Live"
+    assert world.release(3).artifact is not None
+
+
+def test_what_went_live_is_watched_for_a_day_and_no_longer() -> None:
+    world = World().live(1)
+    until = world.store.head.watched_until
+    assert until is not None
+    assert until > world.now
+
+    world.wait(24 * 60 + 1)
+    world.look()
+
+    assert world.store.head.watched_until is None
+
+
+def test_a_pin_that_failed_is_tried_at_once_when_somebody_resumes() -> None:
+    world = World()
+    world.cloud.troubles[PinArtifact] = trouble("missing", "s3:GetObject")
+    world.approved(1)
+    world.look()
+    del world.cloud.troubles[PinArtifact]
+
+    world.resumed(1)
+    world.look()
+
+    assert world.release(1).artifact is not None

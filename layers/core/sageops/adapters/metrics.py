@@ -40,8 +40,7 @@ def put_alarms(cloudwatch: Any, action: PutAlarms) -> Done:
 def see_alarms(cloudwatch: Any, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
     """The states of these alarms (DescribeAlarms); one that does not exist is left out."""
     with troubles("cloudwatch:DescribeAlarms", errand.target.account, _fix(errand)):
-        kinds = ["MetricAlarm", "CompositeAlarm"]
-        answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=kinds)
+        answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm"])
     return tuple(
         AlarmSeen(
             name=each["AlarmName"],
@@ -49,7 +48,7 @@ def see_alarms(cloudwatch: Any, errand: Errand, names: tuple[str, ...]) -> tuple
             since=each.get("StateTransitionedTimestamp") or each["StateUpdatedTimestamp"],
             reason=each.get("StateReason", ""),
         )
-        for each in answer["MetricAlarms"] + answer.get("CompositeAlarms", [])
+        for each in answer["MetricAlarms"]
     )
 
 

@@ -86,7 +86,7 @@ class Registry:
                 ModelLifeCycle={
                     "Stage": action.stage,
                     "StageStatus": action.status,
-                    "StageDescription": (action.description or "Set by SageOps.")[:_DESCRIPTION],
+                    "StageDescription": _one_line(action.description or "Set by SageOps."),
                 },
             )
         return Done()
@@ -113,6 +113,10 @@ class Registry:
             for name, figure in group.items()
             if isinstance(figure, dict) and isinstance(figure.get("value"), int | float)
         )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_DESCRIPTION]
 
 
 def _by_digest(image: str, digest: str) -> str:

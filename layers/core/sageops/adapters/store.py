@@ -100,7 +100,7 @@ class Table:
         item = _item(pk, "HEAD", head)
         item["rev"] = {"N": str(head.revision)}
         training = head.training is not None and not head.training.ended
-        if head.open or training:
+        if head.open or training or head.watched_until is not None:
             item["open"] = {"S": "open"}
         condition = {
             "ConditionExpression": "rev = :rev"
