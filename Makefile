@@ -12,14 +12,14 @@ UV := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv
 # Thousands of modules are imported again and again: their bytecode is worth keeping.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint format check build validate lock clean
+.PHONY: demo test lint format check simulate bench build validate lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
 	@$(BIN)/python -m local.demo
 
 test: $(VENV)/.dev ## Every test.
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -37,6 +37,14 @@ validate: $(VENV)/.dev ## Both templates, by the linters AWS gives.
 	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint --template target.yaml
 
 check: lint validate test ## What CI runs.
+
+SEEDS ?= 2000
+simulate: $(VENV)/.dev ## The fault simulation: SEEDS=n of them, or SEED=n to replay one.
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+bench: $(VENV)/.dev ## What is measured: ratios in one run, and counts.
+	$(BIN)/python -m benchmarks.weight
+	$(BIN)/python -m benchmarks.canary
 
 build: $(VENV)/.dev ## `sam build`, without Docker.
 	PATH="$(abspath $(BIN)):$$PATH" SAM_CLI_TELEMETRY=0 $(BIN)/sam build --template template.yaml

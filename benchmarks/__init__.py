@@ -1,0 +1,1 @@
+"""What is measured: ratios within one run, and counts. Machines are shared and noisy."""
