@@ -7,6 +7,7 @@ Back: until the endpoint serves what it served before, then the harm is counted.
 from msgspec.structs import replace
 
 from sageops.conditions import find, with_condition
+from sageops.evidence import Criteria, Verdict, judge
 from sageops.model import (
     Act,
     AlarmSeen,
@@ -48,16 +49,18 @@ from sageops.moves import (
     to_step,
 )
 from sageops.names import alarm_name, artifact_url, config_name
-from sageops.policy import Stage
+from sageops.policy import Evidence, Stage
 from sageops.settle import hold
 from sageops.strategies import deployment
 from sageops.strategies.timeout import timeout_seconds
 
-__all__ = ["advance", "alarm_names", "errand", "pin"]
+__all__ = ["advance", "alarm_names", "errand", "is_judged", "pin"]
 
 # How often an endpoint that moves or bakes is looked at when no event comes. SageMaker and
 # CloudWatch act and tell by themselves: this is for the events that were lost.
 _LOOK_MINUTES = 5
+# How often the evidence is looked at: as often as it changes.
+_JUDGED_MINUTES = 1
 # DescribeEndpoint's states in which no update can be started.
 _BUSY = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 # A failure with this reason is SageMaker's own, and the same configuration may be tried again.
@@ -190,7 +193,7 @@ def _deploy(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     if seen.status == "Failed" and run.asked_at is not None:
         return stop(view, release, run, _failed(run, seen))
     if seen.status in _BUSY:
-        return _look_again(view, f"{release.name}: {stage.name} is {seen.status}")
+        return _rolling_out(view, release, run, stage, seen)
     if seen.status != "InService":
         return hold(view, release, run, _out_of_order(stage, seen))
     if seen.config == run.config:
@@ -208,6 +211,38 @@ def _deploy(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     guardrail = deployment(stage.rollout, alarm_names(run.config, stage))
     update = UpdateEndpoint(where, run.config, guardrail)
     return act(view, update, release.with_run(asked), stage.name)
+
+
+def _rolling_out(
+    view: View, release: Release, run: StageRun, stage: Stage, seen: EndpointSeen
+) -> Step:
+    """SageMaker moves the traffic. Where the policy wants evidence, the fleets are compared."""
+    if not is_judged(run, stage) or seen.pending != run.config:
+        return _look_again(view, f"{release.name}: {stage.name} is {seen.status}")
+    verdict = _verdict(view, run, stage)
+    if verdict.ruling == "regressed":
+        why = Stop("RolledBack", "Regressed", verdict.message, harm_since=run.asked_at)
+        return stop(view, release, run, why)
+    why_wait = f"{release.name}: {stage.name} is {seen.status}; {verdict.ruling}: {verdict.message}"
+    return Wait(later(view.now, minutes=_JUDGED_MINUTES), why_wait)
+
+
+def is_judged(run: StageRun, stage: Stage) -> bool:
+    """Whether the stage's rollout is compared with what it replaces."""
+    asked = run.step == "deploying" and run.asked_at is not None
+    return asked and bool(run.replaced) and stage.checks.evidence is not None
+
+
+def _verdict(view: View, run: StageRun, stage: Stage) -> Verdict:
+    wanted = stage.checks.evidence or Evidence()
+    criteria = Criteria(
+        alpha=wanted.alpha,
+        tolerated_ratio=wanted.tolerated_ratio,
+        margin=max(Criteria().margin, 2 * wanted.tolerated_ratio),
+        warm_up_minutes=wanted.warm_up_minutes,
+    )
+    elapsed = view.now - (run.asked_at or view.now)
+    return judge(view.minutes.get(run.stage, {}), criteria, int(elapsed.total_seconds() // 60))
 
 
 def _was_tried(run: StageRun, seen: EndpointSeen) -> bool:

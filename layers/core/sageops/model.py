@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from sageops.evidence import Minute
 from sageops.policy import Policy, RealTime, SmokeRequest, Target
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Records",
     "Release",
     "ReleaseSpec",
+    "RollingUpdate",
     "Routing",
     "Severity",
     "SignalStop",
@@ -394,7 +396,8 @@ class View(Struct, frozen=True):
 
     `endpoints` has an entry for every stage that was looked at (None: no such endpoint, a
     Trouble: it could not be looked at);
-    `alarms` are those that watch the stage's configuration of interest.
+    `alarms` are those that watch the stage's configuration of interest; `minutes` the closed
+    minutes of a rollout under way, by stage and metric, where the policy wants evidence.
     """
 
     now: datetime
@@ -403,6 +406,7 @@ class View(Struct, frozen=True):
     details: Mapping[int, PackageDetail] = {}
     endpoints: Mapping[str, EndpointSeen | Trouble | None] = {}
     alarms: Mapping[str, tuple[AlarmSeen, ...]] = {}
+    minutes: Mapping[str, Mapping[str, tuple[Minute, ...]]] = {}
     training: TrainingSeen | None = None
 
 
@@ -425,11 +429,20 @@ class Routing(Struct, frozen=True):
     wait_seconds: int = 0
 
 
-class BlueGreen(Struct, frozen=True):
+class BlueGreen(Struct, frozen=True, tag=True):
     """A deployment guardrail: the values of `UpdateEndpoint.DeploymentConfig`."""
 
     routing: Routing
     termination_wait_seconds: int
+    timeout_seconds: int
+    alarms: tuple[str, ...]
+
+
+class RollingUpdate(Struct, frozen=True, tag=True):
+    """A deployment guardrail that replaces the fleet in batches (`RollingUpdatePolicy`)."""
+
+    batch_percent: int
+    wait_seconds: int
     timeout_seconds: int
     alarms: tuple[str, ...]
 
@@ -488,7 +501,7 @@ class CreateEndpoint(Struct, frozen=True, tag=True):
 class UpdateEndpoint(Struct, frozen=True, tag=True):
     errand: Errand
     config: str
-    deployment: BlueGreen
+    deployment: BlueGreen | RollingUpdate
 
 
 class DeleteEndpoint(Struct, frozen=True, tag=True):

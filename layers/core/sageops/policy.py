@@ -19,10 +19,12 @@ __all__ = [
     "AllAtOnce",
     "Canary",
     "Checks",
+    "Evidence",
     "Linear",
     "Policy",
     "Problem",
     "RealTime",
+    "Rolling",
     "Rollout",
     "SmokeRequest",
     "Stage",
@@ -86,7 +88,17 @@ class Linear(Struct, frozen=True, forbid_unknown_fields=True, tag_field="strateg
     bake_minutes: Minutes = 10
 
 
-Rollout = AllAtOnce | Canary | Linear
+class Rolling(Struct, frozen=True, forbid_unknown_fields=True, tag_field="strategy", tag="rolling"):
+    """Batches of `batch_percent` of the fleet, each watched for `batch_minutes`.
+
+    Needs no second fleet beside the first: for instance types that are hard to come by.
+    """
+
+    batch_percent: Annotated[int, Meta(ge=5, le=50, description="SageMaker's limit")] = 20
+    batch_minutes: Minutes = 5
+
+
+Rollout = AllAtOnce | Canary | Linear | Rolling
 
 
 class SmokeRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,11 +122,24 @@ class Alarms(Struct, frozen=True, forbid_unknown_fields=True):
     names: tuple[Annotated[str, Meta(min_length=1, max_length=255)], ...] = ()
 
 
+class Evidence(Struct, frozen=True, forbid_unknown_fields=True):
+    """When a rollout is judged against what it replaces, on the same minutes (`evidence.py`).
+
+    `alpha` bounds the chance of ever rolling back a version that is no worse than
+    `tolerated_ratio` times the present one.
+    """
+
+    alpha: Annotated[float, Meta(gt=0, le=0.2)] = 0.01
+    tolerated_ratio: Annotated[float, Meta(ge=1, lt=10)] = 1.0
+    warm_up_minutes: Annotated[int, Meta(ge=0, le=30)] = 3
+
+
 class Checks(Struct, frozen=True, forbid_unknown_fields=True):
     """What a stage must show before the release goes on."""
 
     smoke: tuple[SmokeRequest, ...] = ()
     alarms: Alarms = Alarms()
+    evidence: Evidence | None = None
     bake_minutes: Annotated[int, Meta(ge=0, le=7 * 24 * 60)] = 0
 
 
@@ -319,14 +344,22 @@ def _rollout_sense(stage: Stage, path: Path) -> Iterator[Problem]:
         case Linear(step_percent=percent, step_minutes=step, bake_minutes=bake):
             yield from _expressible(percent, count, (*path, "rollout", "step_percent"))
             total = -(-100 // percent) * step + bake
-            if total > LONGEST_ROLLOUT_MINUTES:
-                yield Problem(
-                    (*path, "rollout", "step_minutes"),
-                    f"the waits sum up to {total} minutes, at most {LONGEST_ROLLOUT_MINUTES}: "
-                    "SageMaker gives up after 8 hours, fleets included",
-                )
+            yield from _in_time(total, (*path, "rollout", "step_minutes"))
+        case Rolling(batch_percent=percent, batch_minutes=minutes):
+            yield from _expressible(percent, count, (*path, "rollout", "batch_percent"))
+            total = -(-100 // percent) * minutes
+            yield from _in_time(total, (*path, "rollout", "batch_minutes"))
         case AllAtOnce():
             pass
+
+
+def _in_time(total: int, path: Path) -> Iterator[Problem]:
+    if total > LONGEST_ROLLOUT_MINUTES:
+        yield Problem(
+            path,
+            f"the waits sum up to {total} minutes, at most {LONGEST_ROLLOUT_MINUTES}: "
+            "SageMaker gives up after 8 hours, fleets included",
+        )
 
 
 def _expressible(percent: int, count: int, path: Path) -> Iterator[Problem]:

@@ -4,14 +4,15 @@ One call brings one model group as far as it can come now. It decides nothing (`
 knows no service (`Cloud`, `Store` and `Wakeups` do).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
 from msgspec.structs import replace
 
-from sageops.advance import alarm_names, errand
+from sageops.advance import alarm_names, errand, is_judged
 from sageops.errors import Conflict, TroubleError
+from sageops.evidence import Minute
 from sageops.model import (
     Act,
     Action,
@@ -57,6 +58,10 @@ class Cloud(Protocol):
     def endpoint(self, errand: Errand) -> EndpointSeen | None: ...
 
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]: ...
+
+    def minutes(
+        self, errand: Errand, control: str, canary: str, since: datetime
+    ) -> Mapping[str, tuple[Minute, ...]]: ...
 
     def apply(self, action: Action) -> Outcome: ...
 
@@ -172,6 +177,7 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
         seen = cloud.training(training.execution_arn)
     endpoints: dict[str, EndpointSeen | Trouble | None] = {}
     alarms: dict[str, tuple[AlarmSeen, ...]] = {}
+    minutes: dict[str, Mapping[str, tuple[Minute, ...]]] = {}
     for release, stage, config in _of_interest(records):
         policy = records.policies.get(release.policy_version)
         if policy is None:
@@ -180,10 +186,13 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
         try:
             endpoints[stage] = cloud.endpoint(where)
             alarms[stage] = cloud.alarms(where, alarm_names(config, policy.stage(stage)))
+            run = release.run(stage)
+            if is_judged(run, policy.stage(stage)) and run.asked_at is not None:
+                minutes[stage] = cloud.minutes(where, run.replaced, run.config, run.asked_at)
         except TroubleError as error:
             endpoints[stage] = error.trouble
     by_version = {package.version: package for package in packages}
-    return View(now, records, by_version, details, endpoints, alarms, seen)
+    return View(now, records, by_version, details, endpoints, alarms, minutes, seen)
 
 
 def _of_interest(records: Records) -> list[tuple[Release, str, str]]:

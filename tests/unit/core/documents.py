@@ -12,6 +12,7 @@ from sageops.policy import (
     Linear,
     Policy,
     RealTime,
+    Rolling,
     Rollout,
     SmokeRequest,
     Stage,
@@ -37,6 +38,7 @@ rollouts: st.SearchStrategy[Rollout] = st.one_of(
     st.builds(AllAtOnce, minutes),
     st.builds(Canary, st.integers(1, 50), minutes, minutes),
     st.builds(Linear, st.integers(10, 50), minutes, minutes),
+    st.builds(Rolling, st.integers(5, 50), minutes),
 )
 alarms = st.builds(
     Alarms,

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 from sageops.advance import advance, alarm_names
+from sageops.evidence import Counts, Minute
 from sageops.model import (
     Act,
     BlueGreen,
@@ -29,7 +30,7 @@ from sageops.model import (
     UpdateEndpoint,
     Wait,
 )
-from sageops.policy import Alarms, AllAtOnce, Checks
+from sageops.policy import Alarms, AllAtOnce, Canary, Checks, Evidence, RealTime
 
 from tests.unit.core.world import (
     ON_CALL,
@@ -776,7 +777,7 @@ def test_the_strategy_of_the_policy_moves_the_traffic() -> None:
 
     guardrail = world.endpoint().guardrail
 
-    assert guardrail is not None
+    assert isinstance(guardrail, BlueGreen)
     assert guardrail.routing == Routing("ALL_AT_ONCE", 100, 0)
     assert guardrail.termination_wait_seconds == 1200
 
@@ -794,3 +795,61 @@ def test_the_harm_is_counted_on_the_configuration_that_did_it() -> None:
     assert isinstance(step, Act)
     assert isinstance(step.action, CountHarm)
     assert (step.action.config, step.action.since) == (world.config(2), release.runs[0].asked_at)
+
+
+# ---------------------------------------------------------------- evidence
+
+JUDGED = (
+    stage(
+        "production",
+        PRODUCTION,
+        rollout=Canary(10, 30, 10),
+        serving=RealTime("ml.m5.large", 10),
+        checks=Checks(evidence=Evidence()),
+    ),
+)
+GOOD = Minute(Counts(900, 1), Counts(100, 0))
+BAD = Minute(Counts(900, 1), Counts(100, 5))
+
+
+def test_a_canary_that_is_worse_goes_back_though_no_alarm_fires() -> None:
+    world = World(*JUDGED).live(1)
+    world.cloud.traffic = BAD
+
+    world.approved(2)
+    world.wait(30)
+
+    assert (world.phase(2), world.serves()) == ("RolledBack", 1)
+    [told] = world.told("TakingBack")
+    assert told.facts["reason"] == "Regressed"
+
+
+def test_a_canary_that_is_no_worse_is_not_held_up() -> None:
+    world = World(*JUDGED).live(1)
+    world.cloud.traffic = GOOD
+
+    world.approved(2)
+    world.wait(120)
+
+    assert (world.phase(2), world.serves()) == ("Live", 2)
+
+
+def test_no_traffic_is_no_evidence_and_says_so() -> None:
+    world = World(*JUDGED).live(1)
+    world.approved(2)
+    world.wait(6)
+
+    why = world.look()
+
+    assert "no invocations in" in why
+    assert world.phase(2) == "Progressing"
+
+
+def test_without_evidence_nothing_is_compared() -> None:
+    world = World(*ONE_STAGE).live(1)
+    world.cloud.traffic = BAD
+
+    world.approved(2)
+    world.wait(120)
+
+    assert world.phase(2) == "Live"

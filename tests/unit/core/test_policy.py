@@ -12,6 +12,7 @@ from sageops.policy import (
     Policy,
     Problem,
     RealTime,
+    Rolling,
     check,
 )
 
@@ -75,11 +76,11 @@ def test_every_problem_is_found_at_once() -> None:
         (document(rollout="fast"), "stages[0].rollout: 'fast' is not a mapping with 'strategy'"),
         (
             document(rollout={}),
-            "stages[0].rollout.strategy: missing; one of all_at_once, canary, linear",
+            "stages[0].rollout.strategy: missing; one of all_at_once, canary, linear, rolling",
         ),
         (
             document(rollout={"strategy": "slow"}),
-            "stages[0].rollout.strategy: 'slow' is none of all_at_once, canary, linear",
+            "stages[0].rollout.strategy: 'slow' is none of all_at_once, canary, linear, rolling",
         ),
         (
             document(rollout__canary_minutes=-1),
@@ -121,6 +122,19 @@ def test_every_problem_is_found_at_once() -> None:
         (
             document(rollout={"strategy": "linear", "step_percent": 10, "step_minutes": 50}),
             "stages[0].rollout.step_minutes: the waits sum up to 510 minutes, at most 450: "
+            "SageMaker gives up after 8 hours, fleets included",
+        ),
+        (
+            document(rollout={"strategy": "rolling", "batch_percent": 5}),
+            "stages[0].rollout.batch_percent: 5 % of 10 instances is less than one of them; "
+            "use at least 10 % or 20 instances",
+        ),
+        (
+            document(
+                serving__instance_count=20,
+                rollout={"strategy": "rolling", "batch_percent": 5, "batch_minutes": 30},
+            ),
+            "stages[0].rollout.batch_minutes: the waits sum up to 600 minutes, at most 450: "
             "SageMaker gives up after 8 hours, fleets included",
         ),
         (
@@ -205,6 +219,9 @@ def _shareable(rollout: object, serving: RealTime) -> bool:
         case Linear(step_percent=percent, step_minutes=step, bake_minutes=bake):
             steps = -(-100 // percent)
             return percent * serving.instance_count >= 100 and steps * step + bake <= 450
+        case Rolling(batch_percent=percent, batch_minutes=wait):
+            batches = -(-100 // percent)
+            return percent * serving.instance_count >= 100 and batches * wait <= 450
         case AllAtOnce():
             return True
         case _:
@@ -252,7 +269,7 @@ def _has_unhashable_strategy(given_: Any) -> bool:
 def test_a_strategy_that_is_no_text_is_a_problem(strategy: object) -> None:
     [found] = problems(document(rollout={"strategy": strategy}))
 
-    assert "is none of all_at_once, canary, linear" in found
+    assert "is none of all_at_once, canary, linear, rolling" in found
 
 
 def test_not_a_number_is_a_problem() -> None:

@@ -6,7 +6,7 @@ they do in the table. Time passes only in `wait`, which delivers the messages th
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 from sageops.conditions import find, phase, reason
 from sageops.errors import Conflict, TroubleError
+from sageops.evidence import Minute
 from sageops.model import (
     Action,
     AlarmSeen,
@@ -47,6 +48,7 @@ from sageops.model import (
     Records,
     Release,
     ReleaseSpec,
+    RollingUpdate,
     SignalStop,
     Smoke,
     Smoked,
@@ -133,7 +135,7 @@ class Endpoint:
     pending: str = ""
     failure_reason: str = ""
     # Of the update under way, or of the latest one.
-    guardrail: BlueGreen | None = None
+    guardrail: BlueGreen | RollingUpdate | None = None
 
 
 @dataclass
@@ -158,6 +160,8 @@ class InMemoryCloud:
     creation_failure: str = ""
     update_failures: list[str] = field(default_factory=list)
     harmed: Harmed = Harmed(1000, 30)
+    # What both fleets are asked in a minute of a rollout, and how they fail.
+    traffic: Minute = Minute()
     # What happens in the middle of an action: before its effect, and after it.
     before: dict[type, Callable[[], None]] = field(default_factory=dict)
     afterwards: dict[type, Callable[[], None]] = field(default_factory=dict)
@@ -185,6 +189,13 @@ class InMemoryCloud:
 
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
         return tuple(self.alarm_states[name] for name in names if name in self.alarm_states)
+
+    def minutes(
+        self, errand: Errand, control: str, canary: str, since: datetime
+    ) -> Mapping[str, tuple[Minute, ...]]:
+        """One minute of `traffic` for each that has passed since the rollout began."""
+        passed = int((self.clock() - since).total_seconds() // 60)
+        return {"Invocation5XXErrors": (self.traffic,) * passed}
 
     def apply(self, action: Action) -> Outcome:
         kind = type(action)
@@ -235,10 +246,14 @@ class InMemoryCloud:
         now = self.clock()
         self.endpoints.setdefault(name, Endpoint(config, "Creating", now, now + _FLEET))
 
-    def _update(self, name: str, config: str, guardrail: BlueGreen) -> None:
+    def _update(self, name: str, config: str, guardrail: BlueGreen | RollingUpdate) -> None:
         it, now = self.endpoints[name], self.clock()
         assert it.status == "InService", f"UpdateEndpoint of {name} while it is {it.status}"
-        waits = guardrail.routing.wait_seconds + guardrail.termination_wait_seconds
+        match guardrail:
+            case BlueGreen():
+                waits = guardrail.routing.wait_seconds + guardrail.termination_wait_seconds
+            case RollingUpdate():
+                waits = guardrail.wait_seconds
         it.status, it.pending, it.modified_at = "Updating", config, now
         it.settles_at = now + _FLEET + timedelta(seconds=waits)
         it.guardrail, it.failure_reason = guardrail, ""

@@ -1,12 +1,13 @@
 """The world of the loop: each call and each action goes to the module that knows the service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
 from sageops.adapters import artifacts, endpoints, metrics
 from sageops.adapters.identity import Targets
 from sageops.adapters.registry import Registry
+from sageops.evidence import Minute
 from sageops.model import (
     Action,
     AlarmSeen,
@@ -65,6 +66,12 @@ class Aws:
 
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
         return metrics.see_alarms(self._targets.client(errand, "cloudwatch"), errand, names)
+
+    def minutes(
+        self, errand: Errand, control: str, canary: str, since: datetime
+    ) -> Mapping[str, tuple[Minute, ...]]:
+        client = self._targets.client(errand, "cloudwatch")
+        return metrics.see_minutes(client, errand, control, canary, since, self._clock())
 
     def apply(self, action: Action) -> Outcome:
         """Have the effect. Doing the same action twice has it once. Raises `TroubleError`."""

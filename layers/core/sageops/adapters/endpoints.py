@@ -20,6 +20,7 @@ from sageops.model import (
     Done,
     EndpointSeen,
     Errand,
+    RollingUpdate,
     Smoke,
     Smoked,
     UpdateEndpoint,
@@ -187,8 +188,28 @@ def _short(text: str) -> str:
     return text if len(text) <= _ANSWER_SHOWN else f"{text[:_ANSWER_SHOWN]}..."
 
 
-def _deployment(deployment: BlueGreen) -> dict[str, Any]:
+def _deployment(deployment: BlueGreen | RollingUpdate) -> dict[str, Any]:
     """`DeploymentConfig` of UpdateEndpoint."""
+    match deployment:
+        case BlueGreen():
+            config = {"BlueGreenUpdatePolicy": _blue_green(deployment)}
+        case RollingUpdate():
+            config = {"RollingUpdatePolicy": _rolling(deployment)}
+    if deployment.alarms:
+        alarms = [{"AlarmName": name} for name in deployment.alarms]
+        config["AutoRollbackConfiguration"] = {"Alarms": alarms}
+    return config
+
+
+def _rolling(deployment: RollingUpdate) -> dict[str, Any]:
+    return {
+        "MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": deployment.batch_percent},
+        "WaitIntervalInSeconds": deployment.wait_seconds,
+        "MaximumExecutionTimeoutInSeconds": deployment.timeout_seconds,
+    }
+
+
+def _blue_green(deployment: BlueGreen) -> dict[str, Any]:
     routing = deployment.routing
     traffic: dict[str, Any] = {
         "Type": routing.type,
@@ -199,17 +220,11 @@ def _deployment(deployment: BlueGreen) -> dict[str, Any]:
         traffic["CanarySize"] = size
     if routing.type == "LINEAR":
         traffic["LinearStepSize"] = size
-    config: dict[str, Any] = {
-        "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": traffic,
-            "TerminationWaitInSeconds": deployment.termination_wait_seconds,
-            "MaximumExecutionTimeoutInSeconds": deployment.timeout_seconds,
-        }
+    return {
+        "TrafficRoutingConfiguration": traffic,
+        "TerminationWaitInSeconds": deployment.termination_wait_seconds,
+        "MaximumExecutionTimeoutInSeconds": deployment.timeout_seconds,
     }
-    if deployment.alarms:
-        alarms = [{"AlarmName": name} for name in deployment.alarms]
-        config["AutoRollbackConfiguration"] = {"Alarms": alarms}
-    return config
 
 
 def _unless_it_exists(error: ClientError) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sageops.adapters.trouble import troubles
+from sageops.evidence import Counts, Minute
 from sageops.model import (
     AlarmSeen,
     AlarmSpec,
@@ -21,11 +22,13 @@ from sageops.model import (
 )
 from sageops.names import TARGET_ROLE, VARIANT
 
-__all__ = ["count_harm", "put_alarms", "see_alarms", "signal_stop"]
+__all__ = ["count_harm", "put_alarms", "see_alarms", "see_minutes", "signal_stop"]
 
 _SAGEMAKER, _OURS = "AWS/SageMaker", "SageOps"
 _STOP = "Stop"
 _PERIOD = 60
+# What counts against a fleet; each is 0 or 1 a request.
+_BAD = ("Invocation5XXErrors", "Invocation4XXErrors")
 
 
 def put_alarms(cloudwatch: Any, action: PutAlarms) -> Done:
@@ -63,6 +66,47 @@ def signal_stop(cloudwatch: Any, action: SignalStop) -> Done:
         datum = {"MetricName": _STOP, "Dimensions": dimensions, "Value": 1.0}
         cloudwatch.put_metric_data(Namespace=_OURS, MetricData=[datum])
     return Done()
+
+
+def see_minutes(  # noqa: PLR0913 - two arms in a span of time
+    cloudwatch: Any, errand: Errand, control: str, canary: str, since: datetime, now: datetime
+) -> dict[str, tuple[Minute, ...]]:
+    """Both fleets' closed minutes since the rollout began, oldest first, by error metric.
+
+    A minute is read when it has been over for a minute: later data of it would change a verdict.
+    Minutes in which neither fleet was asked are left out.
+    """
+    end = now.replace(second=0, microsecond=0) - timedelta(seconds=_PERIOD)
+    begin = since.replace(second=0, microsecond=0)
+    if end <= begin:
+        return {}
+    arms = {"control": control, "canary": canary}
+    queries = [
+        _query(f"{arm}_{metric}", metric, _dimensions(errand.target.endpoint, config))
+        for arm, config in arms.items()
+        for metric in ("Invocations", *_BAD)
+    ]
+    sums: dict[str, dict[datetime, int]] = {query["Id"]: {} for query in queries}
+    with troubles("cloudwatch:GetMetricData", errand.target.account, _fix(errand)):
+        pages = cloudwatch.get_paginator("get_metric_data").paginate(
+            MetricDataQueries=queries, StartTime=begin, EndTime=end
+        )
+        for page in pages:
+            for result in page["MetricDataResults"]:
+                found = zip(result["Timestamps"], result["Values"], strict=True)
+                sums[result["Id"]] |= {at: round(value) for at, value in found}
+    times = sorted(set(sums["control_Invocations"]) | set(sums["canary_Invocations"]))
+
+    def counts(arm: str, metric: str, at: datetime) -> Counts:
+        requests = sums[f"{arm}_Invocations"].get(at, 0)
+        return Counts(requests, min(requests, sums[f"{arm}_{metric}"].get(at, 0)))
+
+    return {
+        metric: tuple(
+            Minute(counts("control", metric, at), counts("canary", metric, at)) for at in times
+        )
+        for metric in _BAD
+    }
 
 
 def count_harm(cloudwatch: Any, action: CountHarm, now: datetime) -> Harmed:

@@ -2,14 +2,14 @@
 
 from typing import assert_never
 
-from sageops.model import BlueGreen
-from sageops.policy import AllAtOnce, Canary, Linear, Rollout
-from sageops.strategies import all_at_once, canary, linear
+from sageops.model import BlueGreen, RollingUpdate
+from sageops.policy import AllAtOnce, Canary, Linear, Rolling, Rollout
+from sageops.strategies import all_at_once, canary, linear, rolling
 
 __all__ = ["deployment"]
 
 
-def deployment(rollout: Rollout, alarms: tuple[str, ...]) -> BlueGreen:
+def deployment(rollout: Rollout, alarms: tuple[str, ...]) -> BlueGreen | RollingUpdate:
     """The guardrail with which SageMaker carries out a policy's rollout, watched by `alarms`."""
     match rollout:
         case AllAtOnce():
@@ -18,5 +18,7 @@ def deployment(rollout: Rollout, alarms: tuple[str, ...]) -> BlueGreen:
             return canary.deployment(rollout, alarms)
         case Linear():
             return linear.deployment(rollout, alarms)
+        case Rolling():
+            return rolling.deployment(rollout, alarms)
         case _ as never:
             assert_never(never)

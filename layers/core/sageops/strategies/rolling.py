@@ -1,0 +1,18 @@
+"""Batch by batch: new instances take the place of old ones, each batch watched for a while."""
+
+from sageops.model import RollingUpdate
+from sageops.policy import Rolling
+from sageops.strategies.timeout import timeout_seconds
+
+__all__ = ["batches", "deployment"]
+
+
+def batches(rollout: Rolling) -> int:
+    """How many batches bring the whole fleet over."""
+    return -(-100 // rollout.batch_percent)
+
+
+def deployment(rollout: Rolling, alarms: tuple[str, ...]) -> RollingUpdate:
+    wait = 60 * rollout.batch_minutes
+    timeout = timeout_seconds(batches(rollout) * wait)
+    return RollingUpdate(rollout.batch_percent, wait, timeout, alarms)
