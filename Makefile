@@ -19,7 +19,7 @@ demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
 	@$(BIN)/python -m local.demo
 
 test: $(VENV)/.dev ## Every test.
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

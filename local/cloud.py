@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +17,7 @@ from unittest.mock import patch
 
 import time_machine
 from botocore.exceptions import ClientError
+from botocore.loaders import create_loader
 from moto import mock_aws
 from moto.awslambda.models import LambdaBackend
 from moto.dynamodb.models.table import StreamShard
@@ -57,6 +59,9 @@ _ENVIRONMENT = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
 _FOREIGN = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")
+
+
+_ONE_LOADER = cache(create_loader)
 
 
 class Cloud:
@@ -112,6 +117,8 @@ class Cloud:
         enter(patch.dict(os.environ, {**_ENVIRONMENT, "AWS_DEFAULT_REGION": self.region}))
         for name in _FOREIGN:
             os.environ.pop(name, None)
+        # Every session, of a person or a function, would read the same service models again.
+        enter(patch("botocore.session.create_loader", _ONE_LOADER))
         # Before moto starts, so that everything it makes is stamped with virtual time.
         traveller = enter(time_machine.travel(self._start, tick=False))
         self.clock = Clock(self._start, on_move=traveller.move_to)

@@ -26,9 +26,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         case {"task": "open"}:
             groups = table.open_groups()
         case {"task": "nightly", "at": at}:
-            groups = table.nightly_groups()
-            for group in groups:
+            for group in table.nightly_groups():
                 _want_training(group, datetime.fromisoformat(at))
+            # All of them: of a new version, every event may have been lost.
+            groups = table.groups()
         case _:
             raise ValueError(f"no such task: {event}")
     for group in groups:

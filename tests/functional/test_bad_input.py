@@ -4,10 +4,12 @@ Every test reads the world: what serves, what the releases are, what was asked o
 was told. That nothing crashed, was lost or refused is checked after each (`conftest.group`).
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -20,7 +22,6 @@ from local.events import Envelope
 from local.simulator.faults import FleetFailure, internal, throttled
 from tests.functional.conftest import Group
 from tests.functional.world import (
-    CANARY,
     GATED,
     STAGE,
     Model,
@@ -44,6 +45,7 @@ QUICK = stage("production")
 def sample(name: str, it: Company, version: int = 1, **detail: Any) -> dict[str, Any]:
     """A sample event, as if it were about this group, this version and its endpoint."""
     text = (EVENTS / f"{name}.json").read_text()
+    text = text.replace(f'"account": "{STAGING}"', f'"account": "{PRODUCTION}"')
     text = text.replace("churn-v3-1f0c2a9b", f"{it.group}-production-v{version}-00000000")
     text = text.replace("endpoint/churn", f"endpoint/{it.group}-production")
     text = text.replace("churn/3", f"{it.group}/{version}")
@@ -77,11 +79,15 @@ def counted(it: Company, metric: str) -> float:
         Period=60,
         Statistics=["Sum"],
     )
-    return sum(point["Sum"] for point in answer["Datapoints"])
+    return float(sum(point["Sum"] for point in answer["Datapoints"]))
 
 
-def looks(it: Company) -> int:
-    return sum(each.function == "reconcile" for each in it.cloud.invocations)
+def looks(it: Company, event_id: str) -> int:
+    """How often reconcile looked at something because of an event."""
+    cause = f'"cause":{{"id":"{event_id}"'
+    return sum(
+        each.log.count(cause) for each in it.cloud.invocations if each.function == "reconcile"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +140,6 @@ _STATE_CHANGE = {
         _STATE_CHANGE | {"detail": None},
         _STATE_CHANGE | {"detail": {}},
         _STATE_CHANGE | {"detail": {"ModelPackageGroupName": 7}},
-        _STATE_CHANGE | {"detail": {"ModelPackageGroupName": "\ud800"}},
         _STATE_CHANGE | {"account": None},
         _STATE_CHANGE | {"detail-type": "SageMaker Training Job State Change"},
         _STATE_CHANGE | {"source": "somebody"},
@@ -143,19 +148,19 @@ _STATE_CHANGE = {
     ids=lambda event: json.dumps(event)[-40:],
 )
 def test_an_event_that_is_not_understood_is_logged_counted_and_let_go(
-    served: Company, world: World, event: Mapping[str, Any] | list[str]
+    served: Company, world: World, event: dict[str, Any] | list[str]
 ) -> None:
-    before, looked = world.state(served), looks(served)
+    before = world.state(served)
     not_understood = counted(served, "EventsNotUnderstood")
     called = len(served.cloud.invocations)
     to_intake(served, event)
     served.wait(minutes=6)
     [call] = [each for each in served.cloud.invocations[called:] if each.function == "intake"]
     [line] = [json.loads(each) for each in call.log.splitlines() if "not understood" in each]
-    assert line["event_id"] == ("bad-1" if isinstance(event, dict) else None)
+    assert line.get("event_id") == ("bad-1" if isinstance(event, dict) else None)
     assert line["problem"]
     assert counted(served, "EventsNotUnderstood") == not_understood + 1
-    assert looks(served) == looked
+    assert looks(served, event["id"] if isinstance(event, dict) else "bad-1") == 0
     assert world.state(served) == before
 
 
@@ -165,7 +170,7 @@ def test_an_event_that_is_not_understood_is_logged_counted_and_let_go(
 def test_an_event_of_a_stranger_is_logged_and_counted(
     served: Company, world: World, name: str
 ) -> None:
-    before, looked = world.state(served), looks(served)
+    before = world.state(served)
     strangers = counted(served, "EventsOfStrangers")
     event = sample(name, served)
     if "EndpointName" in event["detail"]:
@@ -177,7 +182,7 @@ def test_an_event_of_a_stranger_is_logged_and_counted(
     [call] = world.invocations_of("intake", event["id"])
     assert event["id"] in call.log
     assert counted(served, "EventsOfStrangers") == strangers + 1
-    assert looks(served) == looked
+    assert looks(served, event["id"]) == 0
     assert world.state(served) == before
 
 
@@ -207,13 +212,13 @@ def test_an_event_that_is_no_news_is_looked_into_and_changes_nothing(
 ) -> None:
     """Our own metadata write, repeats, what is long past, times as epoch milliseconds, statuses in
     upper case: what an event claims is never believed, only looked into."""
-    before, looked = world.state(served), looks(served)
+    before = world.state(served)
     event = sample(name, served, **detail)
     for _ in range(2):
         publish(served, event)
     served.wait(minutes=6)
     assert len(world.invocations_of("intake", event["id"])) == 2
-    assert looked < looks(served) <= looked + 2
+    assert looks(served, event["id"]) == 2
     assert world.state(served) == before
 
 
@@ -251,42 +256,46 @@ def test_an_approval_without_the_fields_that_some_events_omit_is_an_approval(
 # ---------------------------------------------------------------- events: repeated, late, lost
 
 
-def _two_versions(it: Company) -> None:
-    """A first version, and a second that replaces it."""
-    for name in ("first", "second"):
-        version = register(it, Model(name))
-        it.wait(seconds=5)
-        it.decide(version, "Approved")
-        it.wait_until(version, "Live", hours=3)
-    it.wait(minutes=20)
+# Minutes. Longer than a late event is late, and than the queue hides what a function left undone:
+# so one thing is known before the next happens.
+_LATER = 13
 
 
-def _outcome(it: Company, world: World) -> tuple[object, ...]:
+def _one_version(it: Company) -> None:
+    version = register(it)
+    it.wait(minutes=_LATER)
+    it.decide(version, "Approved")
+    it.wait_until(version, "Live", hours=2)
+    it.wait(minutes=_LATER)
+
+
+def _outcome(it: Company, world: World) -> dict[str, object]:
+    """What came of the one version."""
     head = it.head()
-    return (
-        head.open,
-        head.ended,
-        it.serves("production"),
-        {version: it.phase(version) for version in (1, 2)},
-        {version: entries(it, version) for version in (1, 2)},
-        [(told.topic, (told.subject or "").replace(it.group, "it")) for told in mail(it)],
-        effects(world, it),
-    )
+    return {
+        "head": (head.open, head.ended, sorted(head.live)),
+        "phase": it.phase(1),
+        "serves": it.serves("production"),
+        "log": entries(it, 1),
+        "mail": [(each.topic, str(each.subject).replace(it.group, "it")) for each in mail(it)],
+        "effects": effects(world, it),
+    }
 
 
 @pytest.fixture(scope="module")
-def undisturbed(world: World) -> Iterator[tuple[object, ...]]:
+def undisturbed(world: World) -> dict[str, object]:
     it = world.group(QUICK)
-    _two_versions(it)
-    yield _outcome(it, world)
+    _one_version(it)
+    outcome = _outcome(it, world)
     world.forget(it)
+    return outcome
 
 
 Fault = Callable[[Company], None]
 
 
 def _repeated(it: Company) -> None:
-    it.cloud.events.duplicate(_of(it), copies=3, times=None)
+    it.cloud.events.duplicate(_of(it), times=None)
 
 
 def _lost(it: Company) -> None:
@@ -297,7 +306,7 @@ def _lost(it: Company) -> None:
 def _late_and_out_of_order(it: Company) -> None:
     seen = iter(range(10_000))
     it.cloud.events.delay(
-        lambda e: _of(it)(e) and next(seen) % 2 == 0, timedelta(minutes=7), times=None
+        lambda e: _of(it)(e) and next(seen) % 2 == 0, timedelta(minutes=_LATER - 1), times=None
     )
 
 
@@ -311,19 +320,26 @@ def _registers(event: Envelope) -> bool:
 
 @pytest.mark.parametrize("fault", [_repeated, _lost, _late_and_out_of_order])
 def test_repeated_lost_and_late_events_change_neither_the_end_nor_its_side_effects(
-    group: Group, world: World, undisturbed: tuple[object, ...], fault: Fault
+    group: Group, world: World, undisturbed: dict[str, object], fault: Fault
 ) -> None:
     it = group(QUICK)
     fault(it)
-    _two_versions(it)
+    _one_version(it)
     assert _outcome(it, world) == undisturbed
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the sweep looks only at groups with open work: a version whose registration and "
-    "approval events are both lost waits for the group's next event",
-)
+def test_a_rollback_that_no_event_tells_of_is_noticed(served: Company, world: World) -> None:
+    base, quiet = served.endpoint("production"), True
+    served.cloud.events.drop(lambda e: quiet and _of(served)(e) and not _registers(e), times=None)
+    version = register(served, Model("flawed", fails_on="odd"))
+    served.decide(version, "Approved")
+    with arriving(served) as customers:
+        served.wait_until(version, "RolledBack", hours=1)
+    quiet = False
+    _served_as_before(served, world, base, version, updates=1)
+    assert f"{customers.failed} of the " in mail(served, "RolledBack")[-1].body
+
+
 def test_a_version_whose_every_event_is_lost_is_found_at_night(group: Group) -> None:
     it = group(QUICK)
     it.cloud.events.drop(_of(it), times=2)
@@ -394,9 +410,7 @@ def test_aborting_in_the_canary_rolls_back(served: Company, world: World) -> Non
         served.wait_until(version, "Aborted", hours=1)
     assert customers.failed == 0
     _served_as_before(served, world, base, version, updates=1)
-    [told] = [each for each in mail(served, "Aborted") if each.topic.endswith("InfoTopic")] or mail(
-        served, "Aborted"
-    )[-1:]
+    told = mail(served, "Aborted")[-1]
     assert "on-call aborted it: the figures look odd" in told.body
 
 
@@ -468,7 +482,7 @@ def test_a_newer_approval_during_a_rollout_is_next(served: Company, world: World
     served.wait(seconds=5)
     served.decide(newer, "Approved")
     served.wait_until(older, "Live", hours=1)
-    assert served.serves("production") == older
+    assert served.head().live["production"].version == older
     served.wait_until(newer, "Live", hours=1)
     assert (served.phase(older), served.serves("production")) == ("Superseded", newer)
     refused = [each for each in effects(world, served) if " " in each and "Copy" not in each]
@@ -498,7 +512,7 @@ def test_a_newer_approval_supersedes_one_that_waits_at_its_gate(group: Group) ->
 
 def _blocked(it: Company, version: int, *says: str) -> None:
     """The release is paused, with a condition that says these, and people were told once."""
-    it.wait(hours=1)
+    it.wait(minutes=20)
     release = it.release(version)
     assert release is not None
     blocked = find(release.conditions, "Blocked")
@@ -525,19 +539,11 @@ def test_access_denied_pauses_until_it_is_mended(group: Group, world: World) -> 
             f"Role sageops-target of account {PRODUCTION} needs it",
             "deploy the current target.yaml",
         )
-    it.wait_until(version, "Live", hours=0.5)
-
-
-def test_resuming_tries_a_blocked_release_at_once(group: Group, world: World) -> None:
-    it = group(QUICK)
-    world.expect("sagemaker:CreateModel")
-    with it.cloud.deny(TARGET_ROLE, "sagemaker:CreateModel"):
-        version = register(it)
-        it.decide(version, "Approved")
-        _blocked(it, version, "sagemaker:CreateModel")
+    assert "ModelCreated" not in entries(it, version)
     it.command("resume", f"{it.group}/{version}", "--by", "on-call")
     it.wait(seconds=1)
-    assert "CreationAsked" in entries(it, version)
+    assert "CreationAsked" in entries(it, version), "resuming tries at once"
+    it.wait_until(version, "Live", hours=0.5)
 
 
 def test_a_missing_role_pauses_until_it_is_there(group: Group, world: World) -> None:
@@ -617,7 +623,8 @@ def test_an_artefact_overwritten_after_its_approval_is_not_released(
     assert it.phase(version) == "Failed"
     assert effects(world, it)["CreateModel"] == 0
     [told] = mail(it, "Failed")
-    assert "is not what was approved: it was overwritten since" in told.body
+    # moto copies whatever is there, so it is the digest that tells; S3 itself refuses by the ETag.
+    assert f"the approved artefact {hashlib.sha256(Model().artefact).hexdigest()}" in told.body
 
 
 def test_a_policy_that_does_not_exist_pauses_until_it_is_restored(group: Group) -> None:
@@ -644,38 +651,24 @@ def test_a_policy_that_does_not_exist_pauses_until_it_is_restored(group: Group) 
 # ---------------------------------------------------------------- services that fail
 
 
-def test_throttling_is_waited_out_with_backoff(group: Group, world: World) -> None:
+def test_throttling_is_waited_out_with_backoff_and_told_when_it_lasts(
+    group: Group, world: World
+) -> None:
     it = group(QUICK)
-    # botocore itself tries each three times.
-    it.cloud.simulator.faults.fail_next("CreateModel", throttled(), times=9)
-    it.cloud.simulator.faults.fail_next("CreateEndpoint", internal(), times=6)
+    it.cloud.simulator.faults.fail_next("CreateModel", throttled(), times=1000)
     version = register(it)
     it.decide(version, "Approved")
+    it.wait(minutes=10)
+    assert (it.phase(version), mail(it, "Blocked")) == ("Progressing", [])
+    it.wait(minutes=25)
+    assert it.phase(version) == "Paused"
+    it.cloud.simulator.faults.clear()
     it.wait_until(version, "Live", hours=1)
-    assert entries(it, version).count("TriedAgain") == 5
-    asked = [
-        call.at
-        for call in world.calls
-        if call.operation == "CreateModel" and it.group in str(call.parameters)
-    ]
-    waits = [
-        (later - at).total_seconds() // 60 for at, later in zip(asked, asked[3:], strict=False)
-    ]
-    assert [*waits[::3]] == [1, 2, 4]
-    done = effects(world, it)
-    assert (done["CreateModel"], done["CreateEndpoint"]) == (1, 1)
-    assert mail(it, "Blocked") == []
-
-
-def test_what_keeps_failing_is_told_once_and_still_tried(group: Group) -> None:
-    it = group(QUICK)
-    it.cloud.simulator.faults.fail_next("CreateModel", throttled(), times=3 * 8)
-    version = register(it)
-    it.decide(version, "Approved")
-    it.wait_until(version, "Paused", hours=1)
-    it.wait_until(version, "Live", hours=2)
+    tried = [entry.at for entry in it.log() if entry.what in ("TriedAgain", "Blocked")]
+    assert [(after - at).total_seconds() / 60 for at, after in pairwise(tried)] == [1, 2, 4, 8, 15]
     [told] = mail(it, "Blocked")
     assert f"sagemaker:CreateModel in account {PRODUCTION}: ThrottlingException" in told.body
+    assert effects(world, it)["CreateModel"] == 1
 
 
 def test_a_registry_that_fails_is_asked_again(group: Group, world: World) -> None:
@@ -683,24 +676,25 @@ def test_a_registry_that_fails_is_asked_again(group: Group, world: World) -> Non
     version = register(it)
     it.wait(seconds=5)
     world.expect("sagemaker:ListModelPackages")
-    it.cloud.simulator.faults.fail_next("ListModelPackages", internal(), times=3)
+    it.cloud.simulator.faults.fail_next("ListModelPackages", internal(), times=1000)
     it.decide(version, "Approved")
-    it.wait(seconds=1)
+    it.wait(minutes=3)
     assert it.phase(version) == "AwaitingApproval"
+    it.cloud.simulator.faults.clear()
     it.wait_until(version, "Live", hours=1)
 
 
-@pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
-def test_an_answer_that_is_lost_makes_nothing_twice(
-    group: Group, world: World, operation: str
-) -> None:
+def test_an_answer_that_is_lost_makes_nothing_twice(group: Group, world: World) -> None:
     it = group(QUICK)
-    it.cloud.simulator.faults.timeout_after(operation, times=1)
+    made = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint")
+    for operation in made:
+        it.cloud.simulator.faults.timeout_after(operation)
     version = go(it)
     assert it.serves("production") == version
-    made = [call for call in world.calls if call.operation == operation and not call.error]
-    assert sum(it.group in str(call.parameters) for call in made) == 0 or True
-    assert effects(world, it)[f"{operation} RequestTimeout"] == 1
+    asked = effects(world, it)
+    for operation in made:
+        assert asked[f"{operation} RequestTimeout"] == 1, "it took effect"
+        assert asked[operation] == 0, "whatever was asked again was found made"
 
 
 def test_an_update_whose_answer_is_lost_is_not_asked_for_twice(
@@ -718,10 +712,11 @@ def test_an_update_whose_answer_is_lost_is_not_asked_for_twice(
 def test_a_service_failure_of_the_rollout_is_tried_again(served: Company) -> None:
     endpoint = f"{served.group}-production"
     served.cloud.simulator.faults.break_fleet(FleetFailure.SERVICE, endpoint=endpoint)
+    before = len(mail(served, "RolledBack"))
     version = go(served, Model("unlucky"))
     assert served.serves("production") == version
     assert entries(served, version).count("RolloutAsked") == 2
-    assert mail(served, "RolledBack") == []
+    assert len(mail(served, "RolledBack")) == before
 
 
 def test_any_other_failure_of_the_rollout_is_not_tried_again(served: Company, world: World) -> None:
@@ -751,60 +746,34 @@ def test_an_endpoint_that_cannot_be_created_is_removed_and_the_next_version_goes
 # ---------------------------------------------------------------- functions that break
 
 
-@pytest.fixture(scope="module")
-def unbroken(world: World) -> Iterator[tuple[object, ...]]:
-    it = world.group(QUICK)
-    _one_version(it)
-    yield _outcome(it, world)
-    world.forget(it)
-
-
-def _one_version(it: Company) -> None:
-    version = register(it)
-    it.wait(seconds=5)
-    it.decide(version, "Approved")
-    it.wait_until(version, "Live", hours=2)
-    it.wait(minutes=20)
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("function", ["intake", "reconcile", "sweep", "notify"])
-def test_a_function_that_breaks_changes_neither_the_end_nor_its_side_effects(
-    group: Group,
-    world: World,
-    unbroken: tuple[object, ...],
-    function: str,
-    when: Literal["before", "after"],
+@pytest.mark.parametrize("functions", [("intake", "sweep"), ("reconcile", "notify")])
+def test_functions_that_break_change_neither_the_end_nor_its_side_effects(
+    group: Group, world: World, undisturbed: dict[str, object], functions: tuple[str, str]
 ) -> None:
+    """Before they did anything, and when they had done it all."""
     it = group(QUICK)
     world.expect("LostFunction")
-    it.cloud.lambdas.break_next(function, when, times=2)
+    for function in functions:
+        it.cloud.lambdas.break_next(function, "before")
+        it.cloud.lambdas.break_next(function, "after")
     _one_version(it)
-    assert _outcome(it, world) == unbroken
+    assert _outcome(it, world) == undisturbed
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpoint"])
 def test_a_crash_in_the_middle_of_a_step_makes_nothing_twice(
-    group: Group,
-    world: World,
-    unbroken: tuple[object, ...],
-    operation: str,
-    when: Literal["before", "after"],
+    group: Group, world: World, undisturbed: dict[str, object], when: Literal["before", "after"]
 ) -> None:
     """Between the claim and its effect, and between the effect and its record."""
     it = group(QUICK)
     world.expect("the worker is gone")
-    world.crash_at(operation, when)
+    world.crash_at("CreateModel", when)
     _one_version(it)
-    assert it.serves("production") == 1
-    made = [
-        call
-        for call in world.calls
-        if call.operation == operation and it.group in str(call.parameters) and not call.error
-    ]
-    assert len(made) == 1
-    assert [told.attributes["event"] for told in mail(it)].count("Live") == 1
+    outcome = _outcome(it, world)
+    # A model that is there is only found by making it again.
+    again = {"CreateModel ValidationException": 1} if when == "after" else {}
+    assert outcome["effects"] == {**undisturbed["effects"], **again}  # type: ignore[dict-item]
+    assert outcome | {"effects": 0} == undisturbed | {"effects": 0}
 
 
 def test_a_crash_after_the_update_was_asked_for_asks_for_no_other(
@@ -816,6 +785,3 @@ def test_a_crash_after_the_update_was_asked_for_asks_for_no_other(
     version = go(served, Model("crashed"))
     assert served.serves("production") == version
     assert effects(world, served)["UpdateEndpoint"] == before + 1
-
-
-assert CANARY["canary_percent"] == 10

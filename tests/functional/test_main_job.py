@@ -161,7 +161,7 @@ def released(night: Night, world: World) -> Released:
     it.wait_until(1, "AwaitingApproval", hours=2)
     before = Counter(call.account for call in world.calls if call.is_the_products)
     asked = mail(it, "GateWaiting")
-    it.wait(hours=1)
+    it.wait(minutes=20)
     assert it.phase(1) == "AwaitingApproval", "it waits as long as it takes"
     it.command("approve", f"{GROUP}/1", "--stage", "production", "--by", "on-call")
     it.wait(seconds=5)
@@ -226,7 +226,7 @@ def staged(world: World) -> Iterator[Company]:
     [
         (Model("broken", fails_on="{"), "the model answered 500: "),
         (Model("nonsense", answer='{"error": "no"}'), "'predictions' is not in the answer"),
-        (Model("slow", slow_ms=80), "at most 40 ms"),
+        (Model("slow", slow_ms=80), "ms, more than 40."),
     ],
     ids=["status", "content", "latency"],
 )
@@ -382,7 +382,7 @@ def test_7_an_alarm_after_it_went_live_rolls_back_too(it: Company) -> None:
     assert after is not None
     assert (after.status, after.config) == ("InService", good.config)
     assert (it.phase(1), it.head().live["production"].version) == ("Live", 1)
-    [warned] = mail(it, "AlarmAfterLive")
+    [warned] = mail(it, "TakingBack")
     [told] = mail(it, "RolledBack")
     assert warned.topic == told.topic == it.outputs[HUB]["AlertTopicArn"]
     assert "fired after it went live" in told.body

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -19,7 +18,6 @@ from unittest.mock import patch
 
 import msgspec
 import yaml
-from botocore.loaders import create_loader
 from sageops.model import Head, Release
 
 from local.company import ACCOUNTS, HUB, PRODUCTION, REGION, Company, Customers, company
@@ -33,7 +31,6 @@ __all__ = [
     "AFTER_THE_NIGHT",
     "CANARY",
     "GATED",
-    "LIVE",
     "MIXED_ROWS",
     "STAGE",
     "STAGING",
@@ -219,13 +216,14 @@ class World:
     _seen: dict[str, int] = field(default_factory=dict)
 
     def group(self, *stages: Document) -> Company:
-        """A new model group under a policy of these stages."""
+        """A new model group under a policy of these stages; without any, it has no policy yet."""
         self._groups += 1
         it = replace(self.company, group=f"model-{self._groups:03d}")
         sagemaker = it.cloud.client("sagemaker")
         sagemaker.create_model_package_group(ModelPackageGroupName=it.group)
-        self.push(it, *stages)
-        it.wait(seconds=1)
+        if stages:
+            self.push(it, *stages)
+            it.wait(seconds=1)
         return it
 
     def push(self, it: Company, *stages: Document) -> str:
@@ -286,9 +284,8 @@ class World:
 
     def state(self, it: Company) -> State:
         """What is so now; the count of the head's writes and its next look are left out."""
-        head = replace_head(it.head())
         return State(
-            head,
+            msgspec.structs.replace(it.head(), revision=0, wake_at=None),
             tuple(it.table.releases(it.group)),
             tuple(it.endpoint(stage) for stage in ACCOUNTS),
             len(it.log()),
@@ -328,10 +325,6 @@ class World:
                     break
 
 
-def replace_head(head: Head) -> Head:
-    return msgspec.structs.replace(head, revision=0, wake_at=None)
-
-
 def _failure(call: Invocation) -> str:
     if call.error:
         return f"{call.function}: {call.error}"
@@ -343,8 +336,6 @@ def _failure(call: Invocation) -> str:
 def opened(models: Models, start: datetime, folder: Path) -> Iterator[World]:
     """Open a company and watch what it asks of SageMaker."""
     with ExitStack() as stack:
-        # Every session, of a person or a function, would read the same service models again.
-        stack.enter_context(patch("botocore.session.create_loader", cache(create_loader)))
         # botocore's pauses between its own tries take no virtual time, and need take no real one.
         paused = SimpleNamespace(sleep=lambda _: None)
         stack.enter_context(patch("botocore.endpoint.time", paused))
@@ -415,9 +406,6 @@ def go(it: Company, model: Model | None = None) -> int:
     it.decide(version, "Approved")
     it.wait_until(version, "Live", hours=2)
     return version
-
-
-LIVE = Model("live")
 
 
 def to_canary(it: Company) -> None:

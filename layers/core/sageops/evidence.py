@@ -157,7 +157,7 @@ class MetricEvidence(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True):
-    """What a look shows. `regressed` stands once seen; the others may change with more minutes.
+    """What a look shows. A caller acts on `regressed` when it sees it, and remembers that it did.
 
     `log_evidence` of a regression, all metrics together: it decides at `threshold`. `requests` of
     the canary and `harmed` (of the worst metric) include the warm-up, `minutes_used` does not.
@@ -290,10 +290,10 @@ _Series = list[tuple[float, list[float]]]
 
 
 class _History:
-    """The minutes that are evidence, so summed up that a week's costs no more than an hour's.
+    """The minutes that are evidence, summed up so that a whole week is judged in a blink.
 
-    What costs is a logarithm for each minute and alternative. Minutes of about the same odds go
-    into one bin, with the running sums of their errors times the powers of their distance from
+    What costs is a logarithm for each minute and alternative. So minutes of about the same odds
+    go into one bin, with the running sums of their errors times the powers of their distance from
     its centre (of log odds): with these, one Taylor series serves all of a bin's minutes.
     Distances are at most 1/8 and the series converges up to pi, so seven terms leave less than
     1e-10 per error.

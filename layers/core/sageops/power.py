@@ -75,7 +75,7 @@ def power(
 
     Power is that of the last look, with Poisson errors, a steady rate and no cap; one of `metrics`
     regresses. Looking every minute finds more, the cap less: in docs/operating-characteristics.md
-    the smallest ratio is found in 83 to 86 % of the runs from half an hour's bake on, and in 71 to
+    the smallest ratio is found in 81 to 87 % of the runs from half an hour's bake on, and in 72 to
     78 % in 10 and 15 minutes. The better plan keeps the share if a longer bake will do, and else
     takes the smallest share that does; its bake is the shortest.
     """

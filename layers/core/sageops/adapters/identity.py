@@ -18,7 +18,10 @@ from sageops.names import target_role_arn
 __all__ = ["CONFIG", "Targets"]
 
 # The worst case of a call, three tries of ten seconds, stays well below a function's timeout.
-CONFIG = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=3, read_timeout=10)
+# (`max_attempts` would be three *more* tries: botocore, 'Retries'.)
+CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10
+)
 # Credentials are renewed when less than this is left of them.
 _MARGIN = timedelta(minutes=5)
 

@@ -1,0 +1,177 @@
+"""The command, as a person at a terminal has it: what it prints, how it ends, what it changed."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from cli.main import main
+from local.company import Company
+from tests.functional.conftest import Group
+from tests.functional.world import GATED, STAGE, STAGING, Model, World, go, register, stage
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Sageops = Callable[..., Ended]
+
+
+@pytest.fixture
+def sageops(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Sageops:
+    """`sageops(*arguments)`, run by somebody who is signed in to the hub account."""
+    for name, value in world.company.credentials("somebody").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["sageops", *arguments])
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        printed = capsys.readouterr()
+        return Ended(code, printed.out, printed.err)
+
+    return run
+
+
+# ---------------------------------------------------------------- policies
+
+
+def test_what_is_in_the_registry_before_the_first_push_is_history(
+    group: Group, world: World, sageops: Sageops
+) -> None:
+    it = group()
+    approved, pending = register(it, Model("old")), register(it, Model("pending"))
+    it.decide(approved, "Approved")
+    it.wait(seconds=5)
+    ended = sageops("policy", "push", str(world.policy_file(it, STAGING)), "--by", "owner")
+    assert (ended.code, ended.out.splitlines()) == (
+        0,
+        [
+            f"{it.group}: version 1 is in force.",
+            f"Approved before and not released of themselves: {approved}.",
+        ],
+    )
+    it.wait(minutes=10)
+    assert it.table.releases(it.group) == []
+    it.decide(pending, "Approved")
+    it.wait(seconds=5)
+    it.wait_until(pending, "Live", hours=1)
+    assert it.phase(approved) is None
+
+
+def test_pushing_what_is_in_force_changes_nothing(
+    group: Group, world: World, sageops: Sageops
+) -> None:
+    it = group(STAGING)
+    before = it.table.group_spec(it.group)
+    ended = sageops("policy", "push", str(world.policy_file(it, STAGING)))
+    assert (ended.code, ended.out) == (0, f"{it.group}: unchanged, version 1 is in force.\n")
+    assert it.table.group_spec(it.group) == before
+    assert it.table.policy(it.group, 2) is None
+
+
+def test_a_release_under_way_keeps_the_policy_that_it_began_with(
+    group: Group, world: World, sageops: Sageops
+) -> None:
+    it = group(GATED)
+    first = register(it)
+    it.decide(first, "Approved")
+    it.wait(minutes=1)
+    ended = sageops("policy", "push", str(world.policy_file(it, STAGE)))
+    assert ended.out == f"{it.group}: version 2 is in force.\n"
+    it.wait(minutes=10)
+    assert it.phase(first) == "AwaitingApproval", "its gate still asks for a person"
+    second = go(it, Model("second"))
+    assert [_policy_of(it, version) for version in (first, second)] == [1, 2]
+
+
+def test_a_policy_that_names_another_groups_endpoint_is_refused(
+    group: Group, world: World, sageops: Sageops
+) -> None:
+    one, other = group(STAGING), group()
+    file = world.policy_file(other, STAGING)
+    file.write_text(file.read_text().replace(f"{other.group}-staging", f"{one.group}-staging"))
+    ended = sageops("policy", "push", str(file))
+    assert (ended.code, ended.out) == (1, "")
+    assert f"The endpoint {one.group}-staging in account 222222222222 belongs to" in ended.err
+    assert f"group {one.group}: name another in this policy." in ended.err
+    assert other.table.group_spec(other.group) is None
+
+
+def test_a_bad_policy_is_told_whole_and_nothing_is_written(
+    group: Group, world: World, sageops: Sageops
+) -> None:
+    it = group()
+    canary = {"strategy": "canary", "canary_percent": 70}
+    file = world.policy_file(it, stage("staging", rollout=canary, gate="never"))
+    linted, pushed = sageops("policy", "lint", str(file)), sageops("policy", "push", str(file))
+    for ended, said in ((linted, linted.out), (pushed, pushed.err)):
+        assert ended.code == 1
+        assert "stages[0].rollout.canary_percent: 70 is above 50, SageMaker's limit" in said
+        assert "stages[0].gate: 'never' is none of auto, manual" in said
+        assert said.count(f"{file}:") == 2
+    assert it.table.group_spec(it.group) is None
+
+
+# ---------------------------------------------------------------- people's words
+
+
+def test_what_is_not_there_is_said_with_what_is(group: Group, sageops: Sageops) -> None:
+    it = group(GATED)
+    version = register(it)
+    it.wait(seconds=5)
+    name = f"{it.group}/{version}"
+    on = ("--stage", "production", "--by", "somebody")
+    for arguments, said in (
+        ((f"{it.group}/99", *on), f"no release {it.group}/99. Releases of {it.group}: {name}."),
+        (("nobody/1", *on), "no release nobody/1. Releases of nobody: none."),
+        (
+            (name, "--stage", "moon", "--by", "somebody"),
+            f"{name} has no stage 'moon'. Its stages: production.",
+        ),
+        ((it.group, *on), f"{it.group!r} is not GROUP/VERSION, as in churn/12."),
+    ):
+        ended = sageops("approve", *arguments)
+        assert (ended.code, ended.out) == (1, "")
+        assert said in ended.err
+    release = it.release(version)
+    assert release is not None
+    assert it.table.load(it.group).wishes == {}  # type: ignore[union-attr]
+
+
+def test_wrong_usage_and_an_unknown_stack_end_differently(sageops: Sageops) -> None:
+    assert sageops("approve", "churn/1", "--by", "somebody").code == 2
+    ended = sageops("status", "--stack", "nowhere")
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err.startswith("AWS refused: ")
+    assert "nowhere" in ended.err
+
+
+def test_status_shows_what_is_live_and_what_waits(group: Group, sageops: Sageops) -> None:
+    it = group(STAGING)
+    go(it)
+    register(it, Model("next"))
+    it.wait(seconds=5)
+    ended = sageops("status", it.group)
+    assert ended.code == 0
+    lines = [line.split() for line in ended.out.splitlines() if it.group in line]
+    newest, live = ([cell for cell in line if cell not in ("│", "┃")] for line in lines)
+    assert newest[:4] == [it.group, "2", "AwaitingApproval", "staging"]
+    assert live[:5] == [it.group, "1", "Live", "staging", "staging"]
+
+
+def _policy_of(it: Company, version: int) -> int:
+    release = it.release(version)
+    assert release is not None
+    return release.policy_version
