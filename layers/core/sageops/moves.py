@@ -47,8 +47,11 @@ _BEFORE: frozenset[StageStep] = frozenset(
 
 
 def current_run(release: Release) -> StageRun:
-    """The stage that the release is in: the first that is not live, or else the last."""
-    return next((run for run in release.runs if run.step != "live"), release.runs[-1])
+    """The stage that the release is in: the one that is being taken back, else the first that is
+    not live, else the last."""
+    back = (run for run in release.runs if run.step in ("stopping", "counting"))
+    ahead = (run for run in release.runs if run.step != "live")
+    return next(back, None) or next(ahead, release.runs[-1])
 
 
 def is_underway(release: Release) -> bool:

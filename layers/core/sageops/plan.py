@@ -304,9 +304,10 @@ def _live_word(view: View, stage: str, live: Live, release: Release) -> Step | N
         return None
     package = view.packages.get(release.version)
     wish = view.records.wishes.get(release.version)
-    if package is not None and package.approval == "Rejected":
+    if package is not None and package.approval != "Approved":
         by = view.details[release.version].modified_by
-        why = Stop("Rejected", "Rejected", f"The package was rejected in the registry by {by}.", by)
+        what = "rejected" if package.approval == "Rejected" else "no longer approved"
+        why = Stop("Rejected", "Rejected", f"The package was {what} in the registry by {by}.", by)
     elif wish is not None and wish.aborted is not None:
         why = Stop("Aborted", "Aborted", f"{wish.aborted.by} rolled it back.", wish.aborted.by)
     else:

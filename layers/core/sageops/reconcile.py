@@ -212,4 +212,7 @@ def _live_of_interest(
     records: Records, stage: str, live: Live
 ) -> dict[str, tuple[Release, str, str]]:
     release = records.releases.get(live.version)
-    return {} if release is None else {stage: (release, stage, live.config)}
+    # Admitted anew, under a policy without this stage, a release no longer knows of it.
+    if release is None or all(run.stage != stage for run in release.runs):
+        return {}
+    return {stage: (release, stage, live.config)}
