@@ -12,14 +12,17 @@ UV := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv
 # Thousands of modules are imported again and again: their bytecode is worth keeping.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint format check simulate bench build validate lock clean
+.PHONY: demo test coverage lint format check simulate bench build validate lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
 	@$(BIN)/python -m local.demo
 
 test: $(VENV)/.dev ## Every test.
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+coverage: $(VENV)/.dev ## Every test, and how much of the core they reach.
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term --cov-fail-under=95
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

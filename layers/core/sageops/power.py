@@ -23,10 +23,15 @@ class Traffic(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """A canary's share of the traffic, 0 to 1, and for how long."""
+    """A canary's share of the traffic, and for how long. Raises ValueError unless 0 <= share < 1:
+    a canary with all of the traffic has nothing to be compared with."""
 
     share: float
     bake_minutes: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise ValueError(f"share {self.share} is not from 0 to below 1")
 
 
 class Power(Struct, frozen=True):

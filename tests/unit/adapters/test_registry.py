@@ -189,9 +189,7 @@ def test_the_figures_of_an_evaluation_are_read(
     assert registry.package(ARN).metrics == metrics
 
 
-def test_a_report_that_is_gone_stops_no_release(
-    registry: Registry, stub: Stubber, s3: Any
-) -> None:
+def test_a_report_that_is_gone_stops_no_release(registry: Registry, stub: Stubber, s3: Any) -> None:
     figures = report(s3, "{}")
     s3.delete_object(Bucket="reports", Key="evaluation.json")
     stub.add_response("describe_model_package", described(**figures))

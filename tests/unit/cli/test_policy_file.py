@@ -70,7 +70,7 @@ def test_every_problem_is_listed_at_once(folder: Path) -> None:
         "policies/churn.yaml:8 stages[0].colour: unknown; known here: name, target, serving, "
         "rollout, checks, gate",
         "policies/churn.yaml:11 stages[1].rollout.strategy: missing; one of all_at_once, canary, "
-        "linear",
+        "linear, rolling",
     ]
 
 

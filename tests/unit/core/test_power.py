@@ -79,10 +79,16 @@ def test_traffic_is_the_mean_of_the_day_and_never_without_errors() -> None:
 
 @given(
     st.builds(Traffic, st.floats(0, 1e6), st.floats(1e-6, 0.9)),
-    st.builds(Plan, st.floats(0, 1), st.integers(0, 450)),
+    st.builds(Plan, st.floats(0, 1, exclude_max=True), st.integers(0, 450)),
     st.floats(1.1, 50),
 )
 def test_any_traffic_and_plan_have_an_answer(served: Traffic, plan: Plan, wanted: float) -> None:
     found: Power = power(served, plan, CRITERIA, wanted)
     assert found.smallest_ratio is None or 1 <= found.smallest_ratio <= 1 / served.error_rate
     assert found.better is None or plan.share <= found.better.share <= 1
+
+
+@pytest.mark.parametrize("share", [1.0, -0.1, float("nan")])
+def test_a_share_that_leaves_nothing_to_compare_with_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="share"):
+        Plan(share, 10)
