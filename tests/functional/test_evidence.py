@@ -37,7 +37,7 @@ def test_a_bad_version_goes_back_though_no_alarm_of_its_errors_fires(
     version = register(it, BAD)
     it.decide(version, "Approved")
 
-    with arriving(it, 600) as customers:
+    with arriving(it, 240) as customers:
         it.wait_until(version, "RolledBack", hours=2)
 
     after = it.endpoint("production")
