@@ -359,12 +359,10 @@ def _back(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         case _ if seen.config != run.config:
             return _count(view, release, run, seen)
         case _:
-            return _undo(view, release, run, seen, where, why)
+            return _undo(view, release, run, seen, where)
 
 
-def _undo(  # noqa: PLR0913 - all of it is needed, and only here
-    view: View, release: Release, run: StageRun, seen: EndpointSeen, where: Errand, why: Stop
-) -> Step:
+def _undo(view: View, release: Release, run: StageRun, seen: EndpointSeen, where: Errand) -> Step:
     """The endpoint serves what must go."""
     back_to = _goes_back_to(view, run)
     if back_to and run.back_asked_seen not in (None, seen.modified_at):
@@ -381,10 +379,13 @@ def _undo(  # noqa: PLR0913 - all of it is needed, and only here
         asked = replace(run, back_asked_seen=seen.modified_at)
         now_ = BlueGreen(Routing("ALL_AT_ONCE"), 0, timeout_seconds(0), ())
         return act(view, UpdateEndpoint(where, back_to, now_), release.with_run(asked), run.stage)
-    if why.phase in ("Rejected", "Aborted"):
-        # Nobody relies on an endpoint that never went live, and nobody wants what it serves.
-        return act(view, DeleteEndpoint(where), release, run.stage)
-    return _count(view, release, run, seen)
+    live = view.records.head.live.get(run.stage)
+    if live is not None and live.config == run.config:
+        # It was live before it was released anew.
+        return _count(view, release, run, seen)
+    # Nobody relies on an endpoint that never went live, and nobody wants what it serves: a later
+    # version would take it for what to go back to.
+    return act(view, DeleteEndpoint(where), release, run.stage)
 
 
 def _goes_back_to(view: View, run: StageRun) -> str:

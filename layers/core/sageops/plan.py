@@ -38,6 +38,8 @@ __all__ = ["LEASE", "candidates", "label", "plan", "to_describe"]
 # How long a claimed step is left to the worker that claimed it: longer than a function may run.
 LEASE = timedelta(seconds=150)
 _TRAINING_LOOK_MINUTES = 10
+# How often a live stage is tried again that cannot be looked at.
+_UNSEEN_MINUTES = 15
 
 
 def plan(view: View) -> Step:
@@ -100,9 +102,19 @@ def _known_approval(release: Release) -> Approval:
 
 def _somebody_is_at_it(view: View) -> Step | None:
     intent = view.records.head.intent
-    if intent is None or view.now >= intent.at + LEASE:
+    if intent is None:
         return None
-    return Wait(intent.at + LEASE, f"{intent.action} of {intent.release} is under way")
+    if view.now < intent.at + LEASE:
+        return Wait(intent.at + LEASE, f"{intent.action} of {intent.release} is under way")
+    # What came of it is found by looking, and may never be told again: it had its effect, or not.
+    why = f"{intent.action} of {intent.release} was begun and not recorded: its worker is gone."
+    named = (each for each in view.records.releases.values() if each.name == intent.release)
+    release = next(named, None)
+    if release is None:
+        told = Entry(view.now, view.records.head.group, "Interrupted", why)
+    else:
+        told = entry(view.now, release, "Interrupted", why, stage=current_run(release).stage)
+    return record(view, log=(told,))
 
 
 def _training(view: View) -> Step | None:
@@ -289,8 +301,11 @@ def _live_alarm(view: View, stage: str, live: Live, release: Release) -> Step | 
             if is_underway(release):
                 return _turn_back(view, release, replace(why, harm_since=None))
         return stop(view, release, release.run(stage), why)
-    if live.warned_of == alarm.since:
+    news = [each for each in firing if live.warned_of is None or each.since > live.warned_of]
+    if not news:
         return None
+    alarm = max(news, key=lambda each: each.since)
+    message = f"Alarm {alarm.name} fired after it went live: {alarm.reason}"
     head = view.records.head
     head = replace(head, live={**head.live, stage: replace(live, warned_of=alarm.since)})
     message = f"{message} There is no better version known to go back to: please look."
@@ -389,6 +404,11 @@ def _next(view: View) -> Step:
     training = view.records.head.training
     if training is not None and not training.ended:
         return Wait(later(view.now, minutes=_TRAINING_LOOK_MINUTES), "training runs")
+    for stage in view.records.head.live:
+        seen = view.endpoints.get(stage)
+        if isinstance(seen, Trouble):
+            # An alarm or a person's word on what is live would be lost on us.
+            return Wait(later(view.now, minutes=_UNSEEN_MINUTES), f"{stage}: {seen.message}")
     return Idle("nothing is wanted that is not so")
 
 

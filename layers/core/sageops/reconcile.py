@@ -33,7 +33,7 @@ from sageops.model import (
     View,
     Wait,
 )
-from sageops.moves import current_run
+from sageops.moves import current_run, is_underway
 from sageops.plan import LEASE, plan, to_describe
 from sageops.settle import after, troubled
 
@@ -204,7 +204,10 @@ def _of_interest(records: Records) -> list[tuple[Release, str, str]]:
         release = records.releases[version]
         run = current_run(release)
         if run.step in ("deploying", "checking", "baking", "stopping"):
-            found[run.stage] = (release, run.stage, run.config)
+            # Until it is asked for, the alarms to look at are those of what is live.
+            lived = records.head.live.get(run.stage)
+            watched = lived.config if lived is not None and not is_underway(release) else run.config
+            found[run.stage] = (release, run.stage, watched)
     return list(found.values())
 
 

@@ -1,0 +1,96 @@
+"""`python -m tests.simulation --seeds 2000`, or `--seed 7` to replay one.
+
+Prints how often each fault was injected. A failure prints the shortest history that was found and
+the command that replays it; the exit status is 1.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+
+from tests.simulation.played import Played, play, replayed, shortened
+from tests.simulation.shrink import only
+from tests.simulation.story import story
+
+# How many failures are shortened: each takes some seconds.
+_SHOWN = 5
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2000, help="how many seeds, from --first on")
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="one seed alone")
+    parser.add_argument("--only", help="with --seed: the positions of the items to play")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args(arguments)
+    if given.seed is not None:
+        return _one(given.seed, given.only)
+    return _many(range(given.first, given.first + given.seeds), given.processes)
+
+
+def _one(seed: int, positions: str | None) -> int:
+    told = story(seed)
+    kept = tuple(range(len(told.items)))
+    if positions is not None:
+        kept = tuple(int(part) for part in positions.split(",") if part)
+    result = replayed(seed, kept)
+    print(f"seed {seed}, {result.steps} steps")
+    print(only(told, kept))
+    if not result.violation:
+        print("Every invariant holds.")
+        return 0
+    print(result.violation)
+    if positions is None:
+        _show_shortest(result)
+    return 1
+
+
+def _many(seeds: range, processes: int) -> int:
+    began = time.monotonic()
+    steps, injected, failed = 0, Counter[str](), list[Played]()
+    with multiprocessing.Pool(processes) as pool:
+        for result in pool.imap_unordered(play, seeds, chunksize=10):
+            steps += result.steps
+            injected.update(result.injected)
+            if result.violation:
+                failed.append(result)
+    took = time.monotonic() - began
+    _summary(injected)
+    print(
+        f"{len(seeds)} seeds, {steps} steps, {took:.0f} s on {processes} processes: "
+        f"{len(failed)} violations"
+    )
+    failed.sort(key=lambda result: result.seed)
+    for result in failed:
+        print(f"  seed {result.seed}: {result.violation}")
+    for result in failed[:_SHOWN]:
+        _show_shortest(result)
+    never = [name for name in _EXPECTED if not injected[name]]
+    if never and len(seeds) >= 1000:
+        print(f"Never injected: {', '.join(never)}")
+    return 1 if failed or (never and len(seeds) >= 1000) else 0
+
+
+def _summary(injected: Counter[str]) -> None:
+    print("injected, of each fault:")
+    for name in sorted(injected):
+        print(f"  {injected[name]:>8}  {name}")
+
+
+def _show_shortest(result: Played) -> None:
+    kept = shortened(result.seed, result.violation)
+    print(f"\nseed {result.seed}: {result.violation}\nThe shortest history that was found:")
+    print(only(story(result.seed), kept))
+    positions = ",".join(str(index) for index in kept)
+    print(f"Again: python -m tests.simulation --seed {result.seed} --only {positions}")
+    print(f"With everything else in it: make simulate SEED={result.seed}")
+
+
+_EXPECTED: tuple[str, ...] = ()
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

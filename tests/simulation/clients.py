@@ -1,0 +1,291 @@
+"""The clients that the adapters are given: boto3's methods, answered in memory.
+
+Names, parameters and answers are boto3's; SageMaker's answers are the simulator's. Whatever goes
+wrong on the way is the `Wire`'s affair.
+"""
+
+import base64
+import hashlib
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from local.simulator.service import Simulator
+from local.simulator.site import Document, ServiceError
+from tests.simulation.cloudwatch import CloudWatch
+from tests.simulation.dynamodb import Client as DynamoDb
+from tests.simulation.dynamodb import Items
+from tests.simulation.wire import Credentials, Wire
+
+__all__ = ["Bucket", "Services", "Session"]
+
+_SESSION_LASTS = timedelta(hours=1)
+
+
+@dataclass
+class Bucket:
+    """All of S3: the objects by `bucket/key`. Some carry the SHA-256 that S3 states."""
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    stated: set[str] = field(default_factory=set)
+
+    def put(self, name: str, body: bytes, stated: bool) -> None:
+        self.objects[name] = body
+        (self.stated.add if stated else self.stated.discard)(name)
+
+    def get(self, name: str) -> bytes:
+        if name not in self.objects:
+            raise ServiceError("NoSuchKey", "The specified key does not exist.", 404)
+        return self.objects[name]
+
+    def etag(self, name: str) -> str:
+        return f'"{hashlib.md5(self.get(name), usedforsecurity=False).hexdigest()}"'
+
+    def checksum(self, name: str) -> dict[str, str]:
+        if name not in self.stated:
+            return {}
+        digest = hashlib.sha256(self.objects[name]).digest()
+        return {"ChecksumSHA256": base64.b64encode(digest).decode()}
+
+
+@dataclass
+class Services:
+    """Everything that a client may reach."""
+
+    wire: Wire
+    simulator: Simulator
+    cloudwatch: CloudWatch
+    bucket: Bucket
+    items: Items
+    send: Any
+    hub: str
+    region: str
+    sessions: dict[str, Credentials] = field(default_factory=dict)
+
+
+class Session:
+    """`boto3.Session` of a function's own role in the hub."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def client(self, service: str, **given: Any) -> Any:
+        """A client, with the credentials of a target's session where they are given."""
+        services = self._services
+        region = given.get("region_name", services.region)
+        credentials = services.sessions.get(given.get("aws_session_token", ""))
+        account = services.hub if credentials is None else credentials.account
+        match service:
+            case "dynamodb":
+                return DynamoDb(services.wire, services.items, account, region)
+            case "sagemaker":
+                return _SageMaker(services, account, region, credentials)
+            case "sagemaker-runtime":
+                return _Runtime(services, account, region, credentials)
+            case "s3":
+                return _S3(services, account, region, credentials)
+            case "cloudwatch":
+                return _Metrics(services, account, region, credentials)
+            case "sts":
+                return _Sts(services, account, region, credentials)
+            case "sqs":
+                return _Sqs(services, account, region, credentials)
+            case _:
+                raise AssertionError(f"the simulation has no {service}")
+
+
+@dataclass
+class _Client:
+    services: Services
+    account: str
+    region: str
+    credentials: Credentials | None
+
+    def _call(self, operation: str, parameters: Document, do: Any) -> Any:
+        return self.services.wire.call(
+            operation, self.account, self.region, parameters, do, self.credentials
+        )
+
+
+_CAMEL = re.compile(r"(?:^|_)([a-z])")
+
+
+@dataclass
+class _SageMaker(_Client):
+    """Every operation of the simulator under boto3's name for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        operation = _CAMEL.sub(lambda match: match[1].upper(), name)
+
+        def method(**parameters: Any) -> Any:
+            return self._operation(operation, parameters)
+
+        return method
+
+    def _operation(self, operation: str, parameters: Document) -> Any:
+        who = self.credentials.session_name if self.credentials is not None else "sageops-reconcile"
+        caller = f"arn:aws:sts::{self.account}:assumed-role/sageops/{who}"
+
+        def do() -> Document:
+            return self.services.simulator.call(
+                self.account, self.region, operation, parameters, caller
+            )
+
+        return self._call(f"sagemaker:{operation}", parameters, do)
+
+    def get_paginator(self, operation: str) -> Any:
+        method = getattr(self, operation)
+
+        def paginate(**parameters: Any) -> Iterator[Any]:
+            page = method(**parameters)
+            yield page
+            while "NextToken" in page:
+                page = method(**parameters, NextToken=page["NextToken"])
+                yield page
+
+        return SimpleNamespace(paginate=paginate)
+
+
+@dataclass
+class _Runtime(_Client):
+    def invoke_endpoint(self, **parameters: Any) -> Any:
+        def do() -> Any:
+            inference = self.services.simulator.invoke(
+                self.account,
+                self.region,
+                parameters["EndpointName"],
+                parameters["Body"],
+                parameters["ContentType"],
+            )
+            return {"Body": io.BytesIO(inference.body)}
+
+        return self._call("sagemaker:InvokeEndpoint", {}, do)
+
+
+@dataclass
+class _S3(_Client):
+    def head_object(self, **parameters: Any) -> Any:
+        name = f"{parameters['Bucket']}/{parameters['Key']}"
+
+        def do() -> Any:
+            bucket = self.services.bucket
+            if name not in bucket.objects:
+                raise ServiceError("404", "Not Found", 404)
+            size = len(bucket.objects[name])
+            return {"ETag": bucket.etag(name), "ContentLength": size, **bucket.checksum(name)}
+
+        return self._call("s3:HeadObject", parameters, do)
+
+    def get_object(self, **parameters: Any) -> Any:
+        name = f"{parameters['Bucket']}/{parameters['Key']}"
+
+        def do() -> Any:
+            body = self.services.bucket.get(name)
+            self._check(parameters.get("IfMatch"), name)
+            return {"Body": io.BytesIO(body)}
+
+        return self._call("s3:GetObject", parameters, do)
+
+    def copy_object(self, **parameters: Any) -> Any:
+        source = f"{parameters['CopySource']['Bucket']}/{parameters['CopySource']['Key']}"
+        name = f"{parameters['Bucket']}/{parameters['Key']}"
+
+        def do() -> Any:
+            bucket = self.services.bucket
+            body = bucket.get(source)
+            self._check(parameters.get("CopySourceIfMatch"), source)
+            bucket.put(name, body, stated=parameters.get("ChecksumAlgorithm") == "SHA256")
+            return {"CopyObjectResult": {"ETag": bucket.etag(name), **bucket.checksum(name)}}
+
+        return self._call("s3:CopyObject", parameters, do)
+
+    def _check(self, etag: str | None, name: str) -> None:
+        if etag not in (None, self.services.bucket.etag(name)):
+            message = "At least one of the pre-conditions you specified did not hold"
+            raise ServiceError("PreconditionFailed", message, 412)
+
+
+@dataclass
+class _Metrics(_Client):
+    def put_metric_alarm(self, **parameters: Any) -> Any:
+        name = parameters["AlarmName"]
+        config = name.split("/")[1]
+
+        def do() -> None:
+            self.services.cloudwatch.put(self.account, self.region, name, config)
+
+        return self._call("cloudwatch:PutMetricAlarm", parameters, do)
+
+    def describe_alarms(self, **parameters: Any) -> Any:
+        def do() -> Any:
+            return self.services.cloudwatch.describe(
+                self.account, self.region, parameters["AlarmNames"]
+            )
+
+        return self._call("cloudwatch:DescribeAlarms", parameters, do)
+
+    def put_metric_data(self, **parameters: Any) -> Any:
+        [datum] = parameters["MetricData"]
+
+        def do() -> None:
+            config = _config(datum["Dimensions"])
+            self.services.cloudwatch.signal(self.account, self.region, config)
+
+        return self._call("cloudwatch:PutMetricData", parameters, do)
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "get_metric_data"
+
+        def paginate(**parameters: Any) -> Iterator[Any]:
+            def do() -> Any:
+                metric = parameters["MetricDataQueries"][0]["MetricStat"]["Metric"]
+                config = _config(metric["Dimensions"])
+                sums = self.services.cloudwatch.sums(self.account, self.region, config)
+                found = zip(("requests", "errors"), sums, strict=True)
+                return {"MetricDataResults": [{"Id": n, "Values": [float(v)]} for n, v in found]}
+
+            yield self._call("cloudwatch:GetMetricData", parameters, do)
+
+        return SimpleNamespace(paginate=paginate)
+
+
+def _config(dimensions: list[dict[str, str]]) -> str:
+    return next(d["Value"] for d in dimensions if d["Name"] == "EndpointConfigName")
+
+
+@dataclass
+class _Sts(_Client):
+    def assume_role(self, **parameters: Any) -> Any:
+        account = parameters["RoleArn"].split(":")[4]
+
+        def do() -> Any:
+            sessions = self.services.sessions
+            token = f"session-{len(sessions)}"
+            expires = self.services.wire.clock.now + _SESSION_LASTS
+            tags = tuple((tag["Key"], tag["Value"]) for tag in parameters["Tags"])
+            sessions[token] = Credentials(
+                account, parameters["RoleSessionName"], parameters["SourceIdentity"], tags, expires
+            )
+            keys = {"AccessKeyId": "id", "SecretAccessKey": "secret", "SessionToken": token}
+            return {"Credentials": {**keys, "Expiration": expires}}
+
+        return self._call("sts:AssumeRole", parameters, do)
+
+
+@dataclass
+class _Sqs(_Client):
+    def send_message(self, **parameters: Any) -> Any:
+        delay = timedelta(seconds=parameters["DelaySeconds"])
+        if not timedelta(0) <= delay <= timedelta(minutes=15):
+            raise AssertionError(f"DelaySeconds is 0 to 900, not {parameters['DelaySeconds']}")
+
+        def do() -> Any:
+            return self.services.send(parameters["MessageBody"], delay)
+
+        return self._call("sqs:SendMessage", parameters, do)

@@ -1,0 +1,676 @@
+"""Stories: what people do, and what goes wrong. A seed is a story; a failure is a shorter one.
+
+A story is a list of items that stand on their own, so that any of them can be left out: people and
+the world act at a time (minutes from the beginning), a fault waits for the n-th event, message,
+record or call. An item whose moment never comes does nothing.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sageops.policy import (
+    Alarms,
+    AllAtOnce,
+    Canary,
+    Checks,
+    Linear,
+    Policy,
+    RealTime,
+    Rollout,
+    SmokeRequest,
+    Stage,
+    Target,
+    Training,
+)
+
+__all__ = [
+    "CallFails",
+    "ChangesEndpoint",
+    "DeploysFunctions",
+    "EventGoesWrong",
+    "FiresAlarm",
+    "FleetFails",
+    "GoesDown",
+    "Item",
+    "Maintains",
+    "MessageRepeats",
+    "OpensGate",
+    "PushesPolicy",
+    "RecordRepeats",
+    "Registers",
+    "RevokesSessions",
+    "Says",
+    "SkewsClock",
+    "Story",
+    "TellingCrashes",
+    "WantsTraining",
+    "story",
+    "without_faults",
+]
+
+NAMED_ALARM = "orders-drop"
+
+
+# ---------------------------------------------------------------- what people do
+
+
+@dataclass(frozen=True)
+class Registers:
+    """A version appears in the registry; `label` is what the story calls it."""
+
+    at: float
+    group: str
+    label: str
+    behaviour: str
+    approved: bool
+
+    def __str__(self) -> str:
+        state = "approved" if self.approved else "pending"
+        return f"{_clock(self.at)} {self.label} is registered, {state}; it is {self.behaviour}"
+
+
+Word = Literal[
+    "approves",
+    "rejects",
+    "sets back to pending",
+    "aborts",
+    "pauses",
+    "resumes",
+    "deletes the package of",
+    "overwrites the artefact of",
+]
+
+
+@dataclass(frozen=True)
+class Says:
+    at: float
+    word: Word
+    label: str
+
+    def __str__(self) -> str:
+        return f"{_clock(self.at)} somebody {self.word} {self.label}"
+
+
+@dataclass(frozen=True)
+class OpensGate:
+    """Somebody approves the stage, so many minutes after being told that it waits."""
+
+    label: str
+    stage: str
+    after: float
+
+    def __str__(self) -> str:
+        return f"somebody approves {self.label} for {self.stage} {self.after:g} minutes after asked"
+
+
+@dataclass(frozen=True)
+class PushesPolicy:
+    at: float
+    policy: Policy
+
+    def __str__(self) -> str:
+        return f"{_clock(self.at)} a policy is pushed: {_shown(self.policy)}"
+
+
+@dataclass(frozen=True)
+class WantsTraining:
+    """The nightly schedule fires."""
+
+    at: float
+
+    def __str__(self) -> str:
+        return f"{_clock(self.at)} the nightly schedule fires"
+
+
+@dataclass(frozen=True)
+class ChangesEndpoint:
+    """Somebody changes an endpoint by hand, behind our back."""
+
+    at: float
+    group: str
+    stage: str
+    how: Literal["updates", "deletes"]
+
+    def __str__(self) -> str:
+        return f"{_clock(self.at)} somebody {self.how} the endpoint {self.group}-{self.stage}"
+
+
+# ---------------------------------------------------------------- what the world does
+
+
+@dataclass(frozen=True)
+class FiresAlarm:
+    """The alarm of the target account that the stage's policy names fires for some minutes."""
+
+    at: float
+    group: str
+    stage: str
+    minutes: float
+
+    def __str__(self) -> str:
+        where = f"{self.group}-{self.stage}"
+        return (
+            f"{_clock(self.at)} alarm {NAMED_ALARM} of {where} fires for {self.minutes:g} minutes"
+        )
+
+
+@dataclass(frozen=True)
+class FleetFails:
+    """The next fleet that this endpoint starts fails: a `FleetFailure` by name."""
+
+    at: float
+    group: str
+    stage: str
+    failure: str
+
+    def __str__(self) -> str:
+        where = f"{self.group}-{self.stage}"
+        return f"{_clock(self.at)} the next fleet of {where} fails: {self.failure}"
+
+
+@dataclass(frozen=True)
+class Maintains:
+    """SageMaker patches the endpoint: SystemUpdating for some minutes."""
+
+    at: float
+    group: str
+    stage: str
+    minutes: float
+
+    def __str__(self) -> str:
+        return f"{_clock(self.at)} SageMaker patches {self.group}-{self.stage} ({self.minutes:g} m)"
+
+
+@dataclass(frozen=True)
+class GoesDown:
+    """The hub's Region is down: no function runs, no call gets through."""
+
+    at: float
+    minutes: float
+
+    def __str__(self) -> str:
+        return f"{_clock(self.at)} the hub's Region is down for {self.minutes:g} minutes"
+
+
+@dataclass(frozen=True)
+class DeploysFunctions:
+    at: float
+
+    def __str__(self) -> str:
+        return f"{_clock(self.at)} the functions are deployed anew"
+
+
+@dataclass(frozen=True)
+class RevokesSessions:
+    """Every session in a target account that was begun before is worth nothing any more."""
+
+    at: float
+
+    def __str__(self) -> str:
+        return f"{_clock(self.at)} the sessions of the target roles are revoked"
+
+
+@dataclass(frozen=True)
+class SkewsClock:
+    """One of the places where functions run has a clock that is wrong by some seconds."""
+
+    place: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"the clock of place {self.place} is wrong by {self.seconds:+g} s"
+
+
+# ---------------------------------------------------------------- what goes wrong on the way
+
+
+@dataclass(frozen=True)
+class EventGoesWrong:
+    number: int
+    how: Literal["dropped", "repeated", "late", "reordered"]
+    seconds: float
+
+    def __str__(self) -> str:
+        span = "" if self.how == "dropped" else f" ({self.seconds:g} s)"
+        return f"event {self.number} is {self.how}{span}"
+
+
+@dataclass(frozen=True)
+class RecordRepeats:
+    number: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"stream record {self.number} comes again after {self.seconds:g} s"
+
+
+@dataclass(frozen=True)
+class TellingCrashes:
+    """`notify` is gone before it published the n-th record, or after it and before it noted so."""
+
+    number: int
+    published: bool
+
+    def __str__(self) -> str:
+        moment = "after" if self.published else "before"
+        return f"notify crashes {moment} it tells record {self.number}"
+
+
+@dataclass(frozen=True)
+class MessageRepeats:
+    """The n-th message is delivered a second time: at once means to a second worker."""
+
+    number: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"message {self.number} is delivered again after {self.seconds:g} s"
+
+
+How = Literal[
+    "crash before",
+    "crash after",
+    "request lost",
+    "answer lost",
+    "answer lost and sent again",
+    "throttled",
+    "server error",
+    "unavailable",
+    "write conflict",
+    "denied",
+    "stall",
+]
+
+
+@dataclass(frozen=True)
+class CallFails:
+    """The n-th call of an operation. `seconds`: how long a denial or a stall lasts."""
+
+    operation: str
+    occurrence: int
+    how: How
+    seconds: float = 0
+
+    def __str__(self) -> str:
+        span = f" for {self.seconds:g} s" if self.how in ("denied", "stall") else ""
+        return f"{self.operation} number {self.occurrence}: {self.how}{span}"
+
+
+People = Registers | Says | OpensGate | PushesPolicy | WantsTraining
+Fault = (
+    ChangesEndpoint
+    | FiresAlarm
+    | FleetFails
+    | Maintains
+    | GoesDown
+    | DeploysFunctions
+    | RevokesSessions
+    | SkewsClock
+    | EventGoesWrong
+    | RecordRepeats
+    | TellingCrashes
+    | MessageRepeats
+    | CallFails
+)
+Item = People | Fault
+
+
+@dataclass(frozen=True)
+class Story:
+    """`calm`: people act only when all that came of their last word is over, so that what they do
+    does not depend on how fast the releases go."""
+
+    seed: int
+    policies: tuple[Policy, ...]
+    items: tuple[Item, ...]
+    calm: bool = False
+
+    def __str__(self) -> str:
+        lines = [f"  policy: {_shown(policy)}" for policy in self.policies]
+        return "\n".join([*lines, *(f"  {item}" for item in self.items)])
+
+
+def without_faults(told: Story) -> Story:
+    """The same people in a world where nothing goes wrong."""
+    return replace(told, items=tuple(item for item in told.items if isinstance(item, People)))
+
+
+def _clock(minutes: float) -> str:
+    return f"{int(minutes) // 60}:{int(minutes) % 60:02d}"
+
+
+def _shown(policy: Policy) -> str:
+    stages = ", ".join(
+        f"{stage.name} ({type(stage.rollout).__name__}, {stage.gate} gate)"
+        for stage in policy.stages
+    )
+    return f"{policy.group}: {stages}"
+
+
+# ---------------------------------------------------------------- making one
+
+
+def story(seed: int) -> Story:
+    """The story of a seed."""
+    chance = random.Random(seed)
+    calm = chance.random() < 0.2
+    groups = chance.choices((1, 2, 3), (80, 15, 5))[0]
+    names = ("churn", "fraud", "price")[:groups]
+    policies = tuple(_policy(chance, name, calm) for name in names)
+    people = [item for policy in policies for item in _people(chance, policy, calm)]
+    if any(policy.training for policy in policies):
+        people.append(WantsTraining(chance.uniform(0, 120)))
+    faults = list(_faults(chance, policies, calm))
+    return Story(seed, policies, (*people, *faults), calm)
+
+
+_STAGES = {
+    "staging": ("222222222222", "eu-west-1"),
+    "production": ("333333333333", "eu-west-1"),
+    "production-us": ("333333333333", "us-east-1"),
+}
+
+
+def _policy(chance: random.Random, group: str, calm: bool = False) -> Policy:
+    wanted = chance.choices(
+        (("production",), ("staging", "production"), tuple(_STAGES)), (45, 45, 10)
+    )[0]
+    stages = tuple(_stage(chance, group, name) for name in wanted)
+    # How often it is trained depends on how many nights a story takes.
+    trained = chance.random() < 0.15 and not calm
+    training = Training(f"{group}-training") if trained else None
+    return Policy(group, stages, training)
+
+
+def _stage(chance: random.Random, group: str, name: str) -> Stage:
+    account, region = _STAGES[name]
+    smoke = (SmokeRequest('{"instances": [[1.0]]}', expect="predictions", latency_ms=60_000),)
+    alarms = Alarms(
+        latency_ms=chance.choice((None, None, 500)),
+        names=(f"{NAMED_ALARM}-{group}-{name}",) if chance.random() < 0.15 else (),
+    )
+    checks = Checks(
+        smoke=smoke if chance.random() < 0.7 else (),
+        alarms=alarms,
+        bake_minutes=chance.choice((0, 0, 5, 10, 30)),
+    )
+    return Stage(
+        name,
+        Target(account, region, f"{group}-{name}"),
+        RealTime("ml.m5.large", 10),
+        _rollout(chance),
+        checks,
+        "manual" if name != "staging" and chance.random() < 0.4 else "auto",
+    )
+
+
+def _rollout(chance: random.Random) -> Rollout:
+    match chance.randrange(3):
+        case 0:
+            return AllAtOnce(bake_minutes=chance.choice((0, 5)))
+        case 1:
+            return Canary(chance.choice((10, 50)), chance.choice((5, 10)), chance.choice((0, 5)))
+        case _:
+            return Linear(chance.choice((20, 50)), chance.choice((2, 5)), chance.choice((0, 5)))
+
+
+_BEHAVIOURS = ("good", "sick", "rude", "bad", "late:12", "late:45")
+# Those that do not depend on when they are looked at.
+_TIMELESS = 3
+
+
+def _people(chance: random.Random, policy: Policy, calm: bool) -> list[Item]:
+    items: list[Item] = []
+    at = 0.0
+    for number in range(1, chance.choices((1, 2, 3), (35, 45, 20))[0] + 1):
+        label = f"{policy.group}.{number}"
+        at += chance.choice((1.0, 5.0, 30.0, 60.0, 90.0)) * chance.random()
+        approved = chance.random() < 0.5
+        known = _TIMELESS if calm else None
+        behaviour = chance.choices(_BEHAVIOURS[:known], (62, 6, 6, 9, 9, 8)[:known])[0]
+        items.append(Registers(at, policy.group, label, behaviour, approved))
+        if not approved and chance.random() < 0.95:
+            items.append(Says(at + chance.uniform(0.1, 30), "approves", label))
+        items.extend(
+            OpensGate(label, stage.name, round(chance.expovariate(1 / 10), 1))
+            for stage in policy.stages
+            if stage.gate == "manual" and chance.random() < 0.9
+        )
+        items.extend(_changes_of_mind(chance, label, at, calm))
+    if chance.random() < 0.06 and not calm:
+        items.append(PushesPolicy(chance.uniform(1, at + 60), _policy(chance, policy.group)))
+    return items
+
+
+def _changes_of_mind(chance: random.Random, label: str, at: float, calm: bool) -> list[Item]:
+    if chance.random() > 0.3:
+        return []
+    first = at + chance.uniform(0.5, 90)
+    second = first + chance.uniform(0.5, 60)
+    match chance.randrange(8):
+        case 0 | 1:
+            return [Says(first, "aborts", label)]
+        case 2:
+            return [Says(first, "rejects", label)]
+        case 3:
+            return [Says(first, "rejects", label), Says(second, "approves", label)]
+        case 4 | 5:
+            return [Says(first, "pauses", label), Says(second, "resumes", label)]
+        case 6:
+            return [Says(first, "pauses", label), Says(second, "aborts", label)]
+        case _:
+            return [] if calm else [Says(first, "sets back to pending", label)]
+
+
+# ---------------------------------------------------------------- faults
+
+# Each operation of the functions, and about how often a story calls it.
+OPERATIONS: dict[str, int] = {
+    "dynamodb:TransactWriteItems": 60,
+    "dynamodb:BatchGetItem": 90,
+    "dynamodb:GetItem": 20,
+    "dynamodb:Query": 10,
+    "sqs:SendMessage": 30,
+    "sts:AssumeRole": 3,
+    "sagemaker:ListModelPackages": 40,
+    "sagemaker:DescribeModelPackage": 2,
+    "sagemaker:DescribeEndpoint": 30,
+    "sagemaker:CreateModel": 3,
+    "sagemaker:CreateEndpointConfig": 3,
+    "sagemaker:CreateEndpoint": 2,
+    "sagemaker:UpdateEndpoint": 2,
+    "sagemaker:DeleteEndpoint": 1,
+    "sagemaker:UpdateModelPackage": 5,
+    "sagemaker:InvokeEndpoint": 2,
+    "sagemaker:StartPipelineExecution": 1,
+    "sagemaker:DescribePipelineExecution": 1,
+    "s3:HeadObject": 4,
+    "s3:GetObject": 1,
+    "s3:CopyObject": 3,
+    "cloudwatch:PutMetricAlarm": 6,
+    "cloudwatch:DescribeAlarms": 20,
+    "cloudwatch:PutMetricData": 1,
+    "cloudwatch:GetMetricData": 1,
+}
+_READS = ("Get", "Query", "Head", "List", "Describe")
+_HOWS: tuple[How, ...] = (
+    "crash before",
+    "crash before",
+    "crash after",
+    "crash after",
+    "request lost",
+    "answer lost",
+    "answer lost and sent again",
+    "throttled",
+    "server error",
+    "unavailable",
+    "denied",
+    "stall",
+    "stall",
+)
+_FAILURES = ("CAPACITY", "IMAGE", "HEALTH_CHECK", "SERVICE", "NEVER_ENDS")
+
+Maker = Callable[[random.Random, tuple[Policy, ...]], list[Item]]
+
+
+def _faults(chance: random.Random, policies: tuple[Policy, ...], calm: bool) -> list[Item]:
+    """Alone, together, or none at all."""
+    kinds = _CALM if calm else _KINDS
+    count = chance.choices((0, 1, 2, 4), (5, 50, 30, 15))[0]
+    weights = [weight for _, weight in kinds]
+    chosen = chance.choices([make for make, _ in kinds], weights, k=count)
+    return [item for make in chosen for item in make(chance, policies)]
+
+
+def _events(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    how = chance.choice(("dropped", "repeated", "late", "reordered", "all dropped"))
+    if how == "all dropped":
+        return [EventGoesWrong(number, "dropped", 0) for number in range(1, 60)]
+    spans = {"dropped": 0, "repeated": 3600, "late": 4 * 3600, "reordered": 90}
+    count = chance.choice((1, 3, 10, 20))
+    numbers = sorted(chance.sample(range(1, 41), count))
+    return [
+        EventGoesWrong(number, how, round(chance.uniform(0, spans[how])))  # type: ignore[arg-type]
+        for number in numbers
+    ]
+
+
+def _records(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    count = chance.choice((1, 5))
+    return [
+        RecordRepeats(number, round(chance.choice((0, 60, 3600)) * chance.random()))
+        for number in sorted(chance.sample(range(1, 41), count))
+    ]
+
+
+def _telling(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    return [TellingCrashes(chance.randint(1, 40), chance.random() < 0.5)]
+
+
+def _messages(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    count = chance.choice((1, 4, 12))
+    return [
+        MessageRepeats(number, round(chance.choice((0, 0, 30, 1800)) * chance.random()))
+        for number in sorted(chance.sample(range(1, 41), count))
+    ]
+
+
+def _two_workers(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    """A message goes to two workers, and either of them stands still where it hurts."""
+    items: list[Item] = []
+    for _ in range(chance.choice((1, 2, 3))):
+        items.append(MessageRepeats(chance.randint(1, 20), chance.choice((0, 1, 5))))
+        items.append(_call(chance, ("stall",)))
+    return items
+
+
+def _calls(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    return [_call(chance, _HOWS) for _ in range(chance.choice((1, 1, 2, 4)))]
+
+
+def _call(chance: random.Random, hows: tuple[How, ...]) -> CallFails:
+    operation = chance.choice(tuple(OPERATIONS))
+    occurrence = chance.randint(1, OPERATIONS[operation])
+    how = chance.choice(hows)
+    if operation == "dynamodb:TransactWriteItems" and chance.random() < 0.1:
+        how = "write conflict"
+    if how == "answer lost and sent again" and _reads(operation):
+        how = "throttled"
+    span = {
+        "denied": chance.choice((60, 1200, 4 * 3600)),
+        "stall": chance.choice((1, 20, 100, 150)),
+    }
+    return CallFails(operation, occurrence, how, span.get(how, 0))
+
+
+def _reads(operation: str) -> bool:
+    return operation.partition(":")[2].startswith(_READS)
+
+
+def _throttling(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    """The same operation refuses several times in a row."""
+    operation = chance.choice(tuple(OPERATIONS))
+    how = chance.choice(("throttled", "server error", "request lost"))
+    first = chance.randint(1, OPERATIONS[operation])
+    count = chance.choice((2, 5, 8))
+    return [CallFails(operation, first + n, how) for n in range(count)]  # type: ignore[arg-type]
+
+
+def _fleets(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    group, stage = _anywhere(chance, policies)
+    failure = chance.choice(_FAILURES)
+    times = chance.choice((1, 1, 3)) if failure == "SERVICE" else 1
+    return [FleetFails(chance.uniform(0, 60), group, stage, failure) for _ in range(times)]
+
+
+def _maintenance(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    group, stage = _anywhere(chance, policies)
+    return [Maintains(chance.uniform(5, 120), group, stage, chance.choice((3, 20)))]
+
+
+def _by_hand(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    group, stage = _anywhere(chance, policies)
+    how: Literal["updates", "deletes"] = "updates" if chance.random() < 0.6 else "deletes"
+    return [ChangesEndpoint(chance.uniform(5, 120), group, stage, how)]
+
+
+def _alarms(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    group, stage = _anywhere(chance, policies)
+    return [FiresAlarm(chance.uniform(5, 120), group, stage, chance.choice((5, 15)))]
+
+
+def _region(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    return [GoesDown(chance.uniform(0, 90), 60)]
+
+
+def _deployed(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    return [DeploysFunctions(chance.uniform(1, 60)) for _ in range(chance.choice((1, 3)))]
+
+
+def _sessions(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    return [RevokesSessions(chance.uniform(1, 60))]
+
+
+def _skew(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    skew = chance.uniform(1, 14)
+    return [SkewsClock(0, round(skew)), SkewsClock(1, -round(skew))]
+
+
+def _registry(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    policy = chance.choice(policies)
+    label = f"{policy.group}.{chance.randint(1, 2)}"
+    word: Word = "deletes the package of"
+    if chance.random() < 0.5:
+        word = "overwrites the artefact of"
+    return [Says(chance.uniform(0.5, 60), word, label)]
+
+
+def _anywhere(chance: random.Random, policies: tuple[Policy, ...]) -> tuple[str, str]:
+    policy = chance.choice(policies)
+    return policy.group, chance.choice(policy.stages).name
+
+
+# What may go wrong, and how often. In a calm story only what must change nothing at all.
+_CALM: tuple[tuple[Maker, int], ...] = (
+    (_events, 8),
+    (_records, 2),
+    (_messages, 4),
+    (_two_workers, 4),
+    (_calls, 12),
+    (_deployed, 1),
+    (_skew, 2),
+)
+_KINDS: tuple[tuple[Maker, int], ...] = (
+    *_CALM,
+    (_telling, 2),
+    (_throttling, 3),
+    (_fleets, 6),
+    (_maintenance, 2),
+    (_by_hand, 3),
+    (_alarms, 2),
+    (_region, 3),
+    (_sessions, 2),
+    (_registry, 2),
+)
