@@ -7,7 +7,6 @@ does not exist, or already does, is a `ValidationException`, for these operation
 EventBridge', section 'SageMaker model package state change'.
 """
 
-import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from local.simulator.paging import cut
-from local.simulator.site import Document, Operation, ServiceError, Site
+from local.simulator.site import Document, Operation, ServiceError, Site, copied
 
 __all__ = ["OPERATIONS", "identity", "timestamp"]
 
@@ -61,7 +60,7 @@ def create_model_package_group(site: Site, parameters: Document) -> Document:
 
 def describe_model_package_group(site: Site, parameters: Document) -> Document:
     """`DescribeModelPackageGroup`, by name or ARN."""
-    return copy.deepcopy(_group(site, parameters["ModelPackageGroupName"]).document)
+    return copied(_group(site, parameters["ModelPackageGroupName"]).document)
 
 
 def list_model_package_groups(site: Site, parameters: Document) -> Document:
@@ -161,7 +160,7 @@ def describe_model_package(site: Site, parameters: Document) -> Document:
     name here [unverified].
     """
     package = _package(site, parameters["ModelPackageName"])
-    return {"ModelPackageName": package["ModelPackageGroupName"], **copy.deepcopy(package)}
+    return {"ModelPackageName": package["ModelPackageGroupName"], **copied(package)}
 
 
 def update_model_package(site: Site, parameters: Document) -> Document:
@@ -316,7 +315,7 @@ def _once(
 def _publish(site: Site, package: Document, updated: list[str] | None = None) -> None:
     created: datetime = package["CreationTime"]
     detail = {
-        **copy.deepcopy(_without(package, "CreatedBy", "LastModifiedBy")),
+        **copied(_without(package, "CreatedBy", "LastModifiedBy")),
         "CreationTime": timestamp(created),
         "LastModifiedTime": timestamp(package.get("LastModifiedTime", created)),
     }
@@ -349,7 +348,7 @@ def _listed(
 
 
 def _given(document: Document, *names: str) -> Document:
-    return {name: copy.deepcopy(document[name]) for name in names if name in document}
+    return {name: copied(document[name]) for name in names if name in document}
 
 
 def _without(document: Document, *names: str) -> Document:

@@ -1,11 +1,9 @@
 """The simulator as a whole: SageMaker of every account and Region, and its direct front door."""
 
-import copy
-
 from local.clock import Clock
 from local.simulator import endpoints, models, pipelines, registry, validation
 from local.simulator.faults import Faults, attach, not_simulated
-from local.simulator.site import Containers, Document, Operation, Outside, Site
+from local.simulator.site import Containers, Document, Operation, Outside, Site, copied
 from local.simulator.traffic import Inference, invoke
 
 __all__ = ["Simulator"]
@@ -53,8 +51,8 @@ class Simulator:
             raise not_simulated(operation)
         self.faults.before(account, operation)
         # Nothing that a caller holds may change with the simulator's state, or the other way.
-        given = {**copy.deepcopy(parameters), "@caller": caller}
-        answer = copy.deepcopy(self.operations[operation](self.site(account, region), given))
+        given = {**copied(parameters), "@caller": caller}
+        answer = copied(self.operations[operation](self.site(account, region), given))
         self.faults.after(account, operation)
         return answer
 

@@ -11,10 +11,13 @@ import sys
 import time
 from collections import Counter
 
+from tests.simulation.every_call import cut_off
 from tests.simulation.played import Played, play, replayed, shortened
 from tests.simulation.shrink import only
-from tests.simulation.story import story
+from tests.simulation.story import CHANGES, FAULTS, story
 
+# From so many seeds on each fault must have been injected, and every call been cut off.
+_ENOUGH = 1000
 # How many failures are shortened: each takes some seconds.
 _SHOWN = 5
 
@@ -52,27 +55,40 @@ def _one(seed: int, positions: str | None) -> int:
 def _many(seeds: range, processes: int) -> int:
     began = time.monotonic()
     steps, injected, failed = 0, Counter[str](), list[Played]()
+    thorough = len(seeds) >= _ENOUGH
     with multiprocessing.Pool(processes) as pool:
+        calls = pool.imap(_cut_off, CHANGES if thorough else ())
         for result in pool.imap_unordered(play, seeds, chunksize=10):
             steps += result.steps
             injected.update(result.injected)
             if result.violation:
                 failed.append(result)
+        cut = [outcome for outcomes in calls for outcome in outcomes]
     took = time.monotonic() - began
     _summary(injected)
+    wrong = [f"  {fault}: {problem}" for fault, problem in cut if problem]
+    never = [name for name in FAULTS if not injected[name]] if thorough else []
+    if thorough:
+        print(f"{len(cut)} calls of one story cut off, each at its index: {len(wrong)} violations")
+        print("\n".join(wrong))
+        print(f"Never injected: {', '.join(never) or 'none'}")
     print(
         f"{len(seeds)} seeds, {steps} steps, {took:.0f} s on {processes} processes: "
         f"{len(failed)} violations"
     )
-    failed.sort(key=lambda result: result.seed)
+    _show(sorted(failed, key=lambda result: result.seed))
+    return 1 if failed or wrong or never else 0
+
+
+def _cut_off(operation: str) -> list[tuple[str, str]]:
+    return [(str(fault), problem) for fault, problem in cut_off(operation)]
+
+
+def _show(failed: list[Played]) -> None:
     for result in failed:
         print(f"  seed {result.seed}: {result.violation}")
     for result in failed[:_SHOWN]:
         _show_shortest(result)
-    never = [name for name in _EXPECTED if not injected[name]]
-    if never and len(seeds) >= 1000:
-        print(f"Never injected: {', '.join(never)}")
-    return 1 if failed or (never and len(seeds) >= 1000) else 0
 
 
 def _summary(injected: Counter[str]) -> None:
@@ -89,8 +105,6 @@ def _show_shortest(result: Played) -> None:
     print(f"Again: python -m tests.simulation --seed {result.seed} --only {positions}")
     print(f"With everything else in it: make simulate SEED={result.seed}")
 
-
-_EXPECTED: tuple[str, ...] = ()
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -244,15 +244,19 @@ class _Metrics(_Client):
 
         def paginate(**parameters: Any) -> Iterator[Any]:
             def do() -> Any:
-                metric = parameters["MetricDataQueries"][0]["MetricStat"]["Metric"]
-                config = _config(metric["Dimensions"])
-                sums = self.services.cloudwatch.sums(self.account, self.region, config)
-                found = zip(("requests", "errors"), sums, strict=True)
-                return {"MetricDataResults": [{"Id": n, "Values": [float(v)]} for n, v in found]}
+                span = (parameters["StartTime"], parameters["EndTime"])
+                queries = parameters["MetricDataQueries"]
+                return {"MetricDataResults": [self._result(query, span) for query in queries]}
 
             yield self._call("cloudwatch:GetMetricData", parameters, do)
 
         return SimpleNamespace(paginate=paginate)
+
+    def _result(self, query: Document, span: tuple[datetime, datetime]) -> Document:
+        metric = query["MetricStat"]["Metric"]
+        config, name = _config(metric["Dimensions"]), metric["MetricName"]
+        counts = self.services.cloudwatch.counts(self.account, self.region, config, name, span)
+        return {"Id": query["Id"], "Timestamps": [*counts], "Values": [*counts.values()]}
 
 
 def _config(dimensions: list[dict[str, str]]) -> str:

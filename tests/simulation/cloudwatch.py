@@ -20,7 +20,7 @@ _MINUTE = timedelta(minutes=1)
 # `DatapointsToAlarm` of the alarm on errors, and its `EvaluationPeriods`: how long bad answers take
 # to be noticed, and to be forgotten.
 _NOTICED, _FORGOTTEN = 2 * _MINUTE, 5 * _MINUTE
-_REQUESTS_A_MINUTE = 100
+_REQUESTS_A_MINUTE, _ERRORS_A_MINUTE = 100.0, 3.0
 
 
 @dataclass
@@ -56,6 +56,9 @@ class CloudWatch:
     fired: Counter[str] = field(default_factory=Counter)
     # By account, Region and configuration: since when it has traffic, since when it ever had.
     _serving: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    _spans: dict[tuple[str, str, str], list[tuple[datetime, datetime | None]]] = field(
+        default_factory=dict
+    )
     _first: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
     _bad: dict[tuple[str, str, str], timedelta] = field(default_factory=dict)
 
@@ -95,7 +98,7 @@ class CloudWatch:
         for key in [key for key in self._serving if key[:2] == (account, region)]:
             config = key[2]
             if config.rpartition("-v")[0] == of and config not in now_serving:
-                del self._serving[key]
+                self._spans[key][-1] = (self._serving.pop(key), self.clock.now)
                 self.clock.after(_FORGOTTEN, self._forgetting(key))
         for config, artifact in now_serving.items():
             key = (account, region, config)
@@ -103,6 +106,7 @@ class CloudWatch:
             if key in self._serving:
                 continue
             self._serving[key] = self.clock.now
+            self._spans.setdefault(key, []).append((self.clock.now, None))
             first = self._first.setdefault(key, self.clock.now)
             if bad is not None:
                 self._bad[key] = bad
@@ -124,15 +128,23 @@ class CloudWatch:
 
         return forget
 
-    def sums(self, account: str, region: str, config: str) -> tuple[int, int]:
-        """Requests and errors of a configuration, roughly: whether there were any counts."""
-        first = self._first.get((account, region, config))
-        if first is None:
-            return 0, 0
-        bad = self._bad.get((account, region, config))
-        minutes = max(1, (self.clock.now - first) // _MINUTE)
-        harmed = 0 if bad is None else max(0, (self.clock.now - first - bad) // _MINUTE)
-        return minutes * _REQUESTS_A_MINUTE, harmed * 3
+    def counts(
+        self, account: str, region: str, config: str, metric: str, span: tuple[datetime, datetime]
+    ) -> dict[datetime, float]:
+        """The sums of a metric of a configuration, minute by minute: a hundred requests, and three
+        errors once the model is bad."""
+        key = (account, region, config)
+        bad = self._bad.get(key)
+        first = self._first.get(key)
+        found: dict[datetime, float] = {}
+        for since, until in self._spans.get(key, []):
+            minute = max(since, span[0]).replace(second=0, microsecond=0)
+            while minute < min(until or self.clock.now, span[1]):
+                harmful = first is not None and bad is not None and minute >= first + bad
+                errors = _ERRORS_A_MINUTE if harmful and metric == "Invocation5XXErrors" else 0.0
+                found[minute] = _REQUESTS_A_MINUTE if metric == "Invocations" else errors
+                minute += _MINUTE
+        return found
 
     # ------------------------------------------------------------ the API's documents
 

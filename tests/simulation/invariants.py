@@ -16,7 +16,7 @@ from local.simulator.site import Document
 from tests.simulation.wire import CHANGES, Call
 from tests.simulation.world import BOUND, HUB, Change, World
 
-__all__ = ["INVARIANTS", "restless"]
+__all__ = ["INVARIANTS", "differences", "ends", "restless"]
 
 _BUSY = {"Creating", "Updating", "RollingBack", "Deleting"}
 _MOVES = {"sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:DeleteEndpoint"}
@@ -192,7 +192,8 @@ def _baked(world: World, group: str, stage: str) -> list[str]:
         if entry.stage != stage or entry.version is None:
             continue
         if entry.what in ("Live", "StageLive"):
-            good.append(entry.facts["config"])
+            if good[-1:] != [entry.facts["config"]]:
+                good.append(entry.facts["config"])
         elif entry.what in ("RolledBack", "Failed", "Rejected", "Aborted") and good[1:]:
             if world.configs[good[-1]][1] == entry.version and entry.severity != "record":
                 is_last = "harmed" in entry.facts
@@ -261,6 +262,9 @@ def _waits(world: World, release: Release) -> bool:
         return False
     if release.approved_at is None:
         return world.approval(group, version) == "PendingManualApproval"
+    blocked = find(release.conditions, "Blocked")
+    if blocked is not None and blocked.status and blocked.reason in ("NotFound", "Refused"):
+        return True
     paused = find(release.conditions, "Paused")
     if wish.paused is not None and paused is not None and paused.status:
         return True
@@ -340,6 +344,15 @@ def differences(world: World, twin: World) -> Iterator[str]:
         if mine != theirs:
             changed = set(mine.items()) ^ set(theirs.items())
             yield f"{what} are not the same: {sorted(changed, key=str)[:4]}"
+
+
+def ends(world: World) -> dict[str, str]:
+    """What a story came to: each endpoint's version and status, and each release's phase."""
+    served = {
+        name: f"{shown.rpartition('-')[0]} {shown.rpartition(' ')[2]}" if shown else ""
+        for name, shown in _endpoints(world).items()
+    }
+    return {**served, **_phases(world)}
 
 
 def _endpoints(world: World) -> dict[str, str]:

@@ -15,9 +15,11 @@ from sageops.policy import (
     AllAtOnce,
     Canary,
     Checks,
+    Evidence,
     Linear,
     Policy,
     RealTime,
+    Rolling,
     Rollout,
     SmokeRequest,
     Stage,
@@ -26,10 +28,12 @@ from sageops.policy import (
 )
 
 __all__ = [
+    "CHANGES",
     "CallFails",
     "ChangesEndpoint",
     "DeploysFunctions",
     "EventGoesWrong",
+    "FAULTS",
     "FiresAlarm",
     "FleetFails",
     "GoesDown",
@@ -355,13 +359,13 @@ def _shown(policy: Policy) -> str:
 def story(seed: int) -> Story:
     """The story of a seed."""
     chance = random.Random(seed)
-    calm = chance.random() < 0.2
-    groups = chance.choices((1, 2, 3), (80, 15, 5))[0]
+    calm = chance.random() < 0.1
+    groups = chance.choices((1, 2, 3), (88, 9, 3))[0]
     names = ("churn", "fraud", "price")[:groups]
     policies = tuple(_policy(chance, name, calm) for name in names)
     people = [item for policy in policies for item in _people(chance, policy, calm)]
     if any(policy.training for policy in policies):
-        people.append(WantsTraining(chance.uniform(0, 120)))
+        people.append(WantsTraining(chance.uniform(0, 75)))
     faults = list(_faults(chance, policies, calm))
     return Story(seed, policies, (*people, *faults), calm)
 
@@ -375,7 +379,7 @@ _STAGES = {
 
 def _policy(chance: random.Random, group: str, calm: bool = False) -> Policy:
     wanted = chance.choices(
-        (("production",), ("staging", "production"), tuple(_STAGES)), (45, 45, 10)
+        (("production",), ("staging", "production"), tuple(_STAGES)), (52, 42, 6)
     )[0]
     stages = tuple(_stage(chance, group, name) for name in wanted)
     # How often it is trained depends on how many nights a story takes.
@@ -394,7 +398,8 @@ def _stage(chance: random.Random, group: str, name: str) -> Stage:
     checks = Checks(
         smoke=smoke if chance.random() < 0.7 else (),
         alarms=alarms,
-        bake_minutes=chance.choice((0, 0, 5, 10, 30)),
+        evidence=Evidence() if chance.random() < 0.03 else None,
+        bake_minutes=chance.choice((0, 0, 5, 10, 20)),
     )
     return Stage(
         name,
@@ -407,16 +412,18 @@ def _stage(chance: random.Random, group: str, name: str) -> Stage:
 
 
 def _rollout(chance: random.Random) -> Rollout:
-    match chance.randrange(3):
+    match chance.randrange(4):
         case 0:
             return AllAtOnce(bake_minutes=chance.choice((0, 5)))
         case 1:
             return Canary(chance.choice((10, 50)), chance.choice((5, 10)), chance.choice((0, 5)))
-        case _:
+        case 2:
             return Linear(chance.choice((20, 50)), chance.choice((2, 5)), chance.choice((0, 5)))
+        case _:
+            return Rolling(chance.choice((20, 50)), chance.choice((2, 5)))
 
 
-_BEHAVIOURS = ("good", "sick", "rude", "bad", "late:12", "late:45")
+_BEHAVIOURS = ("good", "sick", "rude", "bad", "late:12", "late:30")
 # Those that do not depend on when they are looked at.
 _TIMELESS = 3
 
@@ -424,15 +431,15 @@ _TIMELESS = 3
 def _people(chance: random.Random, policy: Policy, calm: bool) -> list[Item]:
     items: list[Item] = []
     at = 0.0
-    for number in range(1, chance.choices((1, 2, 3), (35, 45, 20))[0] + 1):
+    for number in range(1, chance.choices((1, 2, 3), (54, 37, 9))[0] + 1):
         label = f"{policy.group}.{number}"
-        at += chance.choice((1.0, 5.0, 30.0, 60.0, 90.0)) * chance.random()
+        at += chance.choice((1.0, 5.0, 20.0, 40.0, 60.0)) * chance.random()
         approved = chance.random() < 0.5
         known = _TIMELESS if calm else None
         behaviour = chance.choices(_BEHAVIOURS[:known], (62, 6, 6, 9, 9, 8)[:known])[0]
         items.append(Registers(at, policy.group, label, behaviour, approved))
         if not approved and chance.random() < 0.95:
-            items.append(Says(at + chance.uniform(0.1, 30), "approves", label))
+            items.append(Says(at + chance.uniform(0.1, 15), "approves", label))
         items.extend(
             OpensGate(label, stage.name, round(chance.expovariate(1 / 10), 1))
             for stage in policy.stages
@@ -447,8 +454,8 @@ def _people(chance: random.Random, policy: Policy, calm: bool) -> list[Item]:
 def _changes_of_mind(chance: random.Random, label: str, at: float, calm: bool) -> list[Item]:
     if chance.random() > 0.3:
         return []
-    first = at + chance.uniform(0.5, 90)
-    second = first + chance.uniform(0.5, 60)
+    first = at + chance.uniform(0.5, 60)
+    second = first + chance.uniform(0.5, 30)
     match chance.randrange(8):
         case 0 | 1:
             return [Says(first, "aborts", label)]
@@ -494,7 +501,10 @@ OPERATIONS: dict[str, int] = {
     "cloudwatch:PutMetricData": 1,
     "cloudwatch:GetMetricData": 1,
 }
-_READS = ("Get", "Query", "Head", "List", "Describe")
+_READS = ("Batch", "Get", "Query", "Head", "List", "Describe")
+# Those that change something: each is to be cut off before its effect and after it.
+CHANGES = tuple(name for name in OPERATIONS if not name.partition(":")[2].startswith(_READS))
+_WAY_BACK = ("sagemaker:DeleteEndpoint", "cloudwatch:PutMetricData", "cloudwatch:GetMetricData")
 _HOWS: tuple[How, ...] = (
     "crash before",
     "crash before",
@@ -570,8 +580,18 @@ def _calls(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     return [_call(chance, _HOWS) for _ in range(chance.choice((1, 1, 2, 4)))]
 
 
-def _call(chance: random.Random, hows: tuple[How, ...]) -> CallFails:
-    operation = chance.choice(tuple(OPERATIONS))
+def _way_back(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    """What is called on the way back only, in a story that has one."""
+    label = f"{chance.choice(policies).group}.{chance.randint(1, 2)}"
+    word: Word = "aborts" if chance.random() < 0.7 else "rejects"
+    fault = _call(chance, _HOWS, chance.choice(_WAY_BACK))
+    return [Says(chance.uniform(1, 90), word, label), replace(fault, occurrence=1)]
+
+
+def _call(chance: random.Random, hows: tuple[How, ...], operation: str = "") -> CallFails:
+    if not operation:
+        among = CHANGES if chance.random() < 0.4 else OPERATIONS
+        operation = chance.choice(tuple(among))
     occurrence = chance.randint(1, OPERATIONS[operation])
     how = chance.choice(hows)
     if operation == "dynamodb:TransactWriteItems" and chance.random() < 0.1:
@@ -607,18 +627,18 @@ def _fleets(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
 
 def _maintenance(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     group, stage = _anywhere(chance, policies)
-    return [Maintains(chance.uniform(5, 120), group, stage, chance.choice((3, 20)))]
+    return [Maintains(chance.uniform(5, 75), group, stage, chance.choice((3, 20)))]
 
 
 def _by_hand(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     group, stage = _anywhere(chance, policies)
     how: Literal["updates", "deletes"] = "updates" if chance.random() < 0.6 else "deletes"
-    return [ChangesEndpoint(chance.uniform(5, 120), group, stage, how)]
+    return [ChangesEndpoint(chance.uniform(5, 75), group, stage, how)]
 
 
 def _alarms(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     group, stage = _anywhere(chance, policies)
-    return [FiresAlarm(chance.uniform(5, 120), group, stage, chance.choice((5, 15)))]
+    return [FiresAlarm(chance.uniform(5, 75), group, stage, chance.choice((5, 15)))]
 
 
 def _region(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
@@ -664,6 +684,7 @@ _CALM: tuple[tuple[Maker, int], ...] = (
 )
 _KINDS: tuple[tuple[Maker, int], ...] = (
     *_CALM,
+    (_way_back, 4),
     (_telling, 2),
     (_throttling, 3),
     (_fleets, 6),
@@ -673,4 +694,25 @@ _KINDS: tuple[tuple[Maker, int], ...] = (
     (_region, 3),
     (_sessions, 2),
     (_registry, 2),
+)
+
+# What a summary counts: every one of them must have been injected.
+FAULTS: tuple[str, ...] = (
+    *(f"event {how}" for how in ("dropped", "repeated", "late", "reordered")),
+    "record repeated",
+    "notify crashed",
+    "message repeated",
+    "two workers at once",
+    *dict.fromkeys((*_HOWS, "write conflict")),
+    "credentials revoked",
+    "clock skewed",
+    *(f"fleet: {failure}" for failure in _FAILURES),
+    "endpoint patched",
+    "named alarm fired",
+    "region down",
+    "functions deployed",
+    "endpoint updated by hand",
+    "endpoint deleted by hand",
+    "package deleted",
+    "artefact overwritten",
 )

@@ -20,6 +20,8 @@ from tests.simulation.story import CallFails
 __all__ = ["CHANGES", "Actor", "Call", "Crash", "Credentials", "TransactionCanceled", "Wire"]
 
 T = TypeVar("T")
+# Calls of one operation that a run makes, as a rule, at most.
+_NEAR = 20
 
 # The operations that change something outside the hub's table and queue.
 CHANGES = frozenset(
@@ -72,6 +74,10 @@ class Actor(Protocol):
     name: str
     began: datetime
 
+    @property
+    def may_pause(self) -> bool:
+        """Whether it can stand still."""
+
     def pause(self, span: timedelta) -> None:
         """Let the world go on for that long. Raises `Crash` when the function's time is over."""
 
@@ -113,6 +119,14 @@ class Wire:
     status: Callable[[str, str, str], str] = lambda account, region, name: ""
 
     @property
+    def may_stall(self) -> bool:
+        """Whether a run that begins now may come to a call that is to stand still."""
+        return any(
+            fault.how == "stall" and occurrence - self.counts[operation] <= _NEAR
+            for (operation, occurrence), fault in self.fails.items()
+        )
+
+    @property
     def is_down(self) -> bool:
         return self.down_until is not None and self.clock.now < self.down_until
 
@@ -131,7 +145,10 @@ class Wire:
             return self._done(operation, do)
         self.counts[operation] += 1
         fault = self.fails.pop((operation, self.counts[operation]), None)
-        if fault is not None:
+        if fault is not None and fault.how == "stall" and not self.actor.may_pause:
+            # Only a run that was begun near its moment stands still; the next one will be.
+            self.fails[operation, self.counts[operation] + 1] = fault
+        elif fault is not None:
             self._hit(f"{fault.how}", operation)
             self._before(fault, operation)
         self._refused(operation, credentials)

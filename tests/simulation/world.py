@@ -68,7 +68,7 @@ from tests.simulation.wire import Call, Crash, Wire
 __all__ = ["HUB", "REGION", "START", "Change", "Told", "World"]
 
 HUB, REGION = "111111111111", "eu-west-1"
-START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+START = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
 OWNER = "model-owner@example.com"
 
 # Of template.yaml.
@@ -82,7 +82,7 @@ _SWEEP = timedelta(minutes=5)
 # Lambda's own tries of an asynchronous invocation, after the first.
 _INVOKED_AGAIN = (timedelta(minutes=1), timedelta(minutes=2))
 _LATENCY = timedelta(seconds=1)
-_NIGHT = timedelta(hours=10)
+_NIGHT = timedelta(hours=5)
 _DAY = timedelta(days=1)
 
 _PEOPLE_TRY = 5
@@ -214,7 +214,6 @@ class World:
         self._places: list[_Place] = []
         self._skews: dict[int, timedelta] = {}
         self._runs: list[Run] = []
-        self._may_pause = any(isinstance(i, CallFails) and i.how == "stall" for i in story.items)
         self._event_faults: dict[int, EventGoesWrong] = {}
         self._record_faults: dict[int, RecordRepeats] = {}
         self._telling_faults: dict[int, TellingCrashes] = {}
@@ -767,14 +766,14 @@ class World:
         def over(error: BaseException | None) -> None:
             self.under_way -= 1
             ended(error)
-            if self._may_pause:
+            if run.has_paused:
                 self.look_at_what_is_new()
 
         self.under_way += 1
         run = Run(name, self.clock, self.wire, limit, body, over)
         self._runs = [each for each in self._runs if not each.is_over]
         self._runs.append(run)
-        run.start(self._may_pause)
+        run.start(self.wire.may_stall)
         return run
 
     def _must_be_injected(self, name: str, error: BaseException) -> None:

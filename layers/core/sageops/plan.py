@@ -270,10 +270,18 @@ def _live(view: View) -> Step | None:
         release = view.records.releases.get(live.version)
         if release is None or stage in busy or not _serves(view, stage, live):
             continue
+        if _turns_back(view, release):
+            continue  # one stage after the other
         step = _live_alarm(view, stage, live, release) or _live_word(view, stage, live, release)
         if step is not None:
             return step
     return None
+
+
+def _turns_back(view: View, release: Release) -> bool:
+    """Whether the release is being taken back in some stage."""
+    is_open = release.version in view.records.head.open and not _has_ended(release)
+    return is_open and current_run(release).step in ("stopping", "counting")
 
 
 def _serves(view: View, stage: str, live: Live) -> bool:
@@ -295,9 +303,6 @@ def _live_alarm(view: View, stage: str, live: Live, release: Release) -> Step | 
         since = max(live.since, later(alarm.since, minutes=-15))
         why = Stop("RolledBack", "AlarmAfterLive", message, harm_since=since)
         if release.version in view.records.head.open and not _has_ended(release):
-            under_way = current_run(release)
-            if under_way.step in ("stopping", "counting"):
-                return None  # one stage after the other
             if is_underway(release):
                 return _turn_back(view, release, replace(why, harm_since=None))
         return stop(view, release, release.run(stage), why)
