@@ -12,6 +12,7 @@ from sageops.model import (
     Act,
     AlarmSeen,
     AlarmSpec,
+    Arm,
     BlueGreen,
     CopyArtifact,
     CountHarm,
@@ -48,7 +49,7 @@ from sageops.moves import (
     stopped_before_it_began,
     to_step,
 )
-from sageops.names import alarm_name, artifact_url, config_name
+from sageops.names import VARIANT, alarm_name, artifact_url, config_name
 from sageops.policy import Evidence, Stage
 from sageops.settle import hold
 from sageops.strategies import deployment
@@ -340,7 +341,7 @@ def _back(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         raise AssertionError(f"{release.name} goes back in {run.stage} for no reason")
     if run.step == "counting":
         since = why.harm_since or release.admitted_at
-        return act(view, CountHarm(where, run.config, since), release, run.stage)
+        return act(view, CountHarm(where, (Arm(run.config, VARIANT),), since), release, run.stage)
     seen = view.endpoints[stage.name]
     if isinstance(seen, Trouble):
         return hold(view, release, run, seen)

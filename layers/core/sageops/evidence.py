@@ -24,6 +24,7 @@ import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import accumulate
 from operator import attrgetter, mul, sub
@@ -34,6 +35,9 @@ from msgspec import Struct
 __all__ = [
     "ALTERNATIVES",
     "BETTER",
+    "CLIENT_ERRORS",
+    "SERVER_ERRORS",
+    "SLOW",
     "WORSE",
     "Counts",
     "Criteria",
@@ -50,6 +54,9 @@ __all__ = [
 ]
 
 Ruling = Literal["healthy", "regressed", "undecided"]
+
+# The metrics, as people read of them.
+SERVER_ERRORS, CLIENT_ERRORS, SLOW = "server errors", "client errors", "slow answers"
 
 ALTERNATIVES = 32
 # Ratios to the null hypothesis' own, log-spaced from 1.25 to 80, and their inverses.
@@ -72,10 +79,14 @@ class Counts(Struct, frozen=True):
 
 
 class Minute(Struct, frozen=True):
-    """Both arms in one closed minute, one metric. A minute without data may be left out."""
+    """Both arms in one closed minute, one metric. A minute without data may be left out.
+
+    `at`, when it began, plays no part in the evidence: it tells which minutes a question is of.
+    """
 
     control: Counts = Counts()
     canary: Counts = Counts()
+    at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Criteria(Struct, frozen=True):

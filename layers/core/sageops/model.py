@@ -21,6 +21,7 @@ __all__ = [
     "AlarmSeen",
     "AlarmSpec",
     "Approval",
+    "Arm",
     "Artifact",
     "BlueGreen",
     "Condition",
@@ -71,6 +72,7 @@ __all__ = [
     "TrainingSeen",
     "Trouble",
     "UpdateEndpoint",
+    "VariantSeen",
     "View",
     "Wait",
     "Word",
@@ -156,7 +158,8 @@ class PackageDetail(Struct, frozen=True):
 
     `image` carries its digest where the registry knows it. `modified_by` is who last changed
     the package: for a package just approved, its approver (`LastModifiedBy` of
-    DescribeModelPackage).
+    DescribeModelPackage). `containers`: how many its inference takes. `marketplace`: it is a
+    product of AWS Marketplace.
     """
 
     image: str
@@ -164,6 +167,8 @@ class PackageDetail(Struct, frozen=True):
     environment: dict[str, str] = {}
     metrics: tuple[Metric, ...] = ()
     modified_by: str = "unknown"
+    containers: int = 1
+    marketplace: bool = False
 
 
 StageStep = Literal[
@@ -350,15 +355,32 @@ class PackageSeen(Struct, frozen=True):
     approval: Approval
 
 
+class VariantSeen(Struct, frozen=True):
+    """A variant that an endpoint serves; `weight` is the one last asked for, `instances` None
+    where it is serverless."""
+
+    name: str
+    weight: float
+    instances: int | None
+
+
 class EndpointSeen(Struct, frozen=True):
-    """An endpoint as DescribeEndpoint shows it; `pending` is the configuration of the update
-    under way, empty when there is none."""
+    """An endpoint as DescribeEndpoint shows it.
+
+    `pending` is the configuration of the update under way, empty when there is none; `guardrail`
+    the strategy that the last update was carried out with (LastDeploymentConfig), empty when it
+    was an update without one.
+    """
 
     status: str
     config: str
     modified_at: datetime
     pending: str = ""
     failure_reason: str = ""
+    variants: tuple[VariantSeen, ...] = ()
+    shadows: tuple[str, ...] = ()
+    asynchronous: bool = False
+    guardrail: Literal["", "all_at_once", "canary", "linear", "rolling"] = ""
 
 
 class AlarmSeen(Struct, frozen=True):
@@ -419,6 +441,14 @@ class Errand(Struct, frozen=True):
     target: Target
     release: str
     approved_by: str = ""
+
+
+class Arm(Struct, frozen=True):
+    """Some of an endpoint's instances, as CloudWatch tells them apart: one variant of one
+    configuration."""
+
+    config: str
+    variant: str
 
 
 class Routing(Struct, frozen=True):
@@ -519,10 +549,10 @@ class SignalStop(Struct, frozen=True, tag=True):
 
 
 class CountHarm(Struct, frozen=True, tag=True):
-    """Count the requests that a configuration answered, and how many of them with an error."""
+    """Count the requests that these answered to users, and how many of them with an error."""
 
     errand: Errand
-    config: str
+    arms: tuple[Arm, ...]
     since: datetime
 
 

@@ -8,6 +8,8 @@ from sageops.model import Artifact, Release
 from sageops.policy import Stage, Target
 
 __all__ = [
+    "BESIDE",
+    "SHADOW",
     "TARGET_ROLE",
     "VARIANT",
     "alarm_name",
@@ -26,6 +28,9 @@ TARGET_ROLE = "sageops-target"
 _EXECUTION_ROLE = "sageops-model-execution"
 # One production variant, always of this name: guardrails refuse an update that renames variants.
 VARIANT = "main"
+# What stands beside it while two versions are compared on one endpoint.
+BESIDE = "next"
+SHADOW = "shadow"
 
 
 def config_name(release: Release, artifact: Artifact, stage: Stage) -> str:

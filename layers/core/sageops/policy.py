@@ -7,6 +7,7 @@ the botocore service model and the page 'Deployment guardrails' (UpdateEndpoint.
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -21,11 +22,14 @@ __all__ = [
     "Checks",
     "Evidence",
     "Linear",
+    "Objectives",
     "Policy",
     "Problem",
+    "Progressive",
     "RealTime",
     "Rolling",
     "Rollout",
+    "Shadow",
     "SmokeRequest",
     "Stage",
     "Target",
@@ -40,6 +44,9 @@ Minutes = Annotated[int, Meta(ge=0, le=60, description="SageMaker's limit for on
 
 
 Milliseconds = Annotated[int, Meta(ge=1, le=3_600_000, description="p99, milliseconds")]
+Percent = Annotated[int, Meta(ge=1, le=100)]
+# Of the requests, for the highest share that is acceptable.
+ShareOfRequests = Annotated[float, Meta(gt=0, le=100)]
 
 
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,7 +105,29 @@ class Rolling(Struct, frozen=True, forbid_unknown_fields=True, tag_field="strate
     batch_minutes: Minutes = 5
 
 
-Rollout = AllAtOnce | Canary | Linear | Rolling
+class Progressive(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="strategy", tag="progressive"
+):
+    """Both versions beside each other on one endpoint, and the new one's share grows by `steps`.
+
+    A step is over as soon as the evidence shows the new version not to be worse, at the latest
+    after `step_minutes`, where the checks' `evidence.undecided` says what then. Any step is
+    reversed at once.
+    """
+
+    steps: Annotated[tuple[Percent, ...], Meta(min_length=1, max_length=20)] = (5, 10, 25, 50, 100)
+    step_minutes: Annotated[int, Meta(ge=1, le=24 * 60)] = 30
+
+
+Rollout = AllAtOnce | Canary | Linear | Rolling | Progressive
+
+
+class Shadow(Struct, frozen=True, forbid_unknown_fields=True):
+    """Before the rollout: `percent` of the requests are mirrored to the new version, whose answers
+    nobody gets, until the evidence shows it not to be worse, at the latest for `minutes`."""
+
+    percent: Percent = 50
+    minutes: Annotated[int, Meta(ge=1, le=7 * 24 * 60)] = 60
 
 
 class SmokeRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,16 +151,35 @@ class Alarms(Struct, frozen=True, forbid_unknown_fields=True):
     names: tuple[Annotated[str, Meta(min_length=1, max_length=255)], ...] = ()
 
 
+class Objectives(Struct, frozen=True, forbid_unknown_fields=True):
+    """The highest acceptable share of bad requests, in percent, whatever the present version does:
+    surely above it, the new one is taken back; surely below it, it is fine. `slow` counts the
+    answers that took longer than the evidence's `slow_ms`."""
+
+    server_errors: ShareOfRequests | None = None
+    client_errors: ShareOfRequests | None = None
+    slow: ShareOfRequests | None = None
+
+
 class Evidence(Struct, frozen=True, forbid_unknown_fields=True):
     """When a rollout is judged against what it replaces, on the same minutes (`evidence.py`).
 
     `alpha` bounds the chance of ever rolling back a version that is no worse than
-    `tolerated_ratio` times the present one.
+    `tolerated_ratio` times the present one. A step of `progressive` or a shadow is over when the
+    new version is shown to be less than `promotion_ratio` times worse, or its bad requests to be
+    fewer than `negligible_percent`; `undecided` says what is done at the end of its time if
+    neither is: `hold` for a person, `extend` once by the same time and then hold, `promote`,
+    `rollback`.
     """
 
     alpha: Annotated[float, Meta(gt=0, le=0.2)] = 0.01
     tolerated_ratio: Annotated[float, Meta(ge=1, lt=10)] = 1.0
+    promotion_ratio: Annotated[float, Meta(gt=1, le=100)] = 5.0
+    negligible_percent: Annotated[float, Meta(ge=0, le=10)] = 0.5
     warm_up_minutes: Annotated[int, Meta(ge=0, le=30)] = 3
+    slow_ms: Annotated[int, Meta(ge=1, le=3_600_000)] | None = None
+    objectives: Objectives = Objectives()
+    undecided: Literal["hold", "extend", "promote", "rollback"] = "hold"
 
 
 class Checks(Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,6 +206,8 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     rollout: Rollout = AllAtOnce()
     checks: Checks = Checks()
     gate: Literal["auto", "manual"] = "manual"
+    # Before the rollout, whichever it is; alone, the rollout is all_at_once.
+    shadow: Shadow | None = None
 
 
 class Training(Struct, frozen=True, forbid_unknown_fields=True):
@@ -349,8 +399,14 @@ def _rollout_sense(stage: Stage, path: Path) -> Iterator[Problem]:
             yield from _expressible(percent, count, (*path, "rollout", "batch_percent"))
             total = -(-100 // percent) * minutes
             yield from _in_time(total, (*path, "rollout", "batch_minutes"))
+        case Progressive(steps=steps):
+            if any(after <= before for before, after in pairwise(steps)):
+                where = (*path, "rollout", "steps")
+                yield Problem(where, f"{_listing(steps)} do not grow from step to step")
         case AllAtOnce():
             pass
+    if stage.shadow is not None and stage.serving.instance_type.startswith("ml.inf1."):
+        yield Problem((*path, "shadow"), "SageMaker has no shadow variants on Inf1 instances")
 
 
 def _in_time(total: int, path: Path) -> Iterator[Problem]:
@@ -385,6 +441,16 @@ def _checks_sense(stage: Stage, path: Path) -> Iterator[Problem]:
         except (re.error, OverflowError, RecursionError) as error:
             where = (*path, "checks", "smoke", index, "expect")
             yield Problem(where, f"{request.expect!r} is not a regular expression: {error}")
+    evidence = stage.checks.evidence
+    if evidence is not None and evidence.objectives.slow is not None and evidence.slow_ms is None:
+        where = (*path, "checks", "evidence", "objectives", "slow")
+        yield Problem(where, "needs slow_ms beside objectives: from when on an answer is slow")
+    if evidence is not None and evidence.promotion_ratio <= evidence.tolerated_ratio:
+        yield Problem(
+            (*path, "checks", "evidence", "promotion_ratio"),
+            f"{evidence.promotion_ratio:g} is not above the tolerated_ratio "
+            f"{evidence.tolerated_ratio:g}",
+        )
     own = 3 if stage.checks.alarms.latency_ms is not None else 2
     if len(stage.checks.alarms.names) + own > 10:
         yield Problem(

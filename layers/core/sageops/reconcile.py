@@ -17,6 +17,7 @@ from sageops.model import (
     Act,
     Action,
     AlarmSeen,
+    Arm,
     EndpointSeen,
     Errand,
     Head,
@@ -34,6 +35,7 @@ from sageops.model import (
     Wait,
 )
 from sageops.moves import current_run, is_underway
+from sageops.names import VARIANT
 from sageops.plan import LEASE, plan, to_describe
 from sageops.settle import after, troubled
 
@@ -60,7 +62,7 @@ class Cloud(Protocol):
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]: ...
 
     def minutes(
-        self, errand: Errand, control: str, canary: str, since: datetime
+        self, errand: Errand, control: Arm, canary: Arm, since: datetime
     ) -> Mapping[str, tuple[Minute, ...]]: ...
 
     def apply(self, action: Action) -> Outcome: ...
@@ -188,7 +190,9 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
             alarms[stage] = cloud.alarms(where, alarm_names(config, policy.stage(stage)))
             run = release.run(stage)
             if is_judged(run, policy.stage(stage)) and run.asked_at is not None:
-                minutes[stage] = cloud.minutes(where, run.replaced, run.config, run.asked_at)
+                minutes[stage] = cloud.minutes(
+                    where, Arm(run.replaced, VARIANT), Arm(run.config, VARIANT), run.asked_at
+                )
         except TroubleError as error:
             endpoints[stage] = error.trouble
     by_version = {package.version: package for package in packages}

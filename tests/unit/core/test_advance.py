@@ -8,6 +8,7 @@ from sageops.advance import advance, alarm_names
 from sageops.evidence import Counts, Minute
 from sageops.model import (
     Act,
+    Arm,
     BlueGreen,
     CopyArtifact,
     CountHarm,
@@ -795,7 +796,8 @@ def test_the_harm_is_counted_on_the_configuration_that_did_it() -> None:
 
     assert isinstance(step, Act)
     assert isinstance(step.action, CountHarm)
-    assert (step.action.config, step.action.since) == (world.config(2), release.runs[0].asked_at)
+    arms = (Arm(world.config(2), "main"),)
+    assert (step.action.arms, step.action.since) == (arms, release.runs[0].asked_at)
 
 
 # ---------------------------------------------------------------- evidence

@@ -57,7 +57,8 @@ def test_every_problem_is_found_at_once() -> None:
     bad["stages"][0]["serving"].pop("instance_type")
 
     assert problems(bad) == [
-        "stages[0].colour: unknown; known here: name, target, serving, rollout, checks, gate",
+        "stages[0].colour: unknown; known here: name, target, serving, rollout, checks, gate, "
+        "shadow",
         "stages[0].target.account: 333 is not text (numbers need quotes)",
         "stages[0].serving.instance_type: missing",
         "stages[0].rollout.canary_percent: 70 is above 50, SageMaker's limit",
@@ -76,11 +77,13 @@ def test_every_problem_is_found_at_once() -> None:
         (document(rollout="fast"), "stages[0].rollout: 'fast' is not a mapping with 'strategy'"),
         (
             document(rollout={}),
-            "stages[0].rollout.strategy: missing; one of all_at_once, canary, linear, rolling",
+            "stages[0].rollout.strategy: missing; one of all_at_once, canary, linear, rolling, "
+            "progressive",
         ),
         (
             document(rollout={"strategy": "slow"}),
-            "stages[0].rollout.strategy: 'slow' is none of all_at_once, canary, linear, rolling",
+            "stages[0].rollout.strategy: 'slow' is none of all_at_once, canary, linear, rolling, "
+            "progressive",
         ),
         (
             document(rollout__canary_minutes=-1),
@@ -269,7 +272,7 @@ def _has_unhashable_strategy(given_: Any) -> bool:
 def test_a_strategy_that_is_no_text_is_a_problem(strategy: object) -> None:
     [found] = problems(document(rollout={"strategy": strategy}))
 
-    assert "is none of all_at_once, canary, linear, rolling" in found
+    assert "is none of all_at_once, canary, linear, rolling, progressive" in found
 
 
 def test_not_a_number_is_a_problem() -> None:

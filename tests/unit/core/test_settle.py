@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 from sageops.model import (
     Act,
+    Arm,
     Copied,
     CopyArtifact,
     CountHarm,
@@ -109,7 +110,7 @@ def test_harm_without_a_reason_to_count_it_is_an_error_of_ours() -> None:
     world.approved(1)
     world.look()
     view = world.view()
-    count = CountHarm(Errand(ONE_STAGE[0].target, "churn/1"), "churn-v1", world.now)
+    count = CountHarm(Errand(ONE_STAGE[0].target, "churn/1"), (Arm("churn-v1", "main"),), world.now)
 
     with pytest.raises(AssertionError, match="without a reason"):
         after(view, Act(count, Record(view.records.head), 1), Harmed(1, 1))
@@ -156,7 +157,9 @@ def test_what_is_served_last_is_taken_from_the_head() -> None:
     counting = release.with_run(replace(release.runs[0], step="counting", stop=why))
     world.store.releases[2] = counting
     view = world.view()
-    count = CountHarm(Errand(ONE_STAGE[0].target, "churn/2"), world.config(2), world.now)
+    count = CountHarm(
+        Errand(ONE_STAGE[0].target, "churn/2"), (Arm(world.config(2), "main"),), world.now
+    )
 
     world.store.commit(after(view, Act(count, Record(view.records.head), 2), Harmed(10, 3)))
 

@@ -15,11 +15,12 @@ import msgspec
 from msgspec.structs import replace
 from sageops.conditions import find, phase, reason
 from sageops.errors import Conflict, TroubleError
-from sageops.evidence import Minute
+from sageops.evidence import SERVER_ERRORS, Minute
 from sageops.model import (
     Action,
     AlarmSeen,
     Approval,
+    Arm,
     Artifact,
     BlueGreen,
     ConditionType,
@@ -191,11 +192,11 @@ class InMemoryCloud:
         return tuple(self.alarm_states[name] for name in names if name in self.alarm_states)
 
     def minutes(
-        self, errand: Errand, control: str, canary: str, since: datetime
+        self, errand: Errand, control: Arm, canary: Arm, since: datetime
     ) -> Mapping[str, tuple[Minute, ...]]:
         """One minute of `traffic` for each that has passed since the rollout began."""
         passed = int((self.clock() - since).total_seconds() // 60)
-        return {"Invocation5XXErrors": (self.traffic,) * passed}
+        return {SERVER_ERRORS: (self.traffic,) * passed}
 
     def apply(self, action: Action) -> Outcome:
         kind = type(action)

@@ -11,6 +11,7 @@ from sageops.evidence import Minute
 from sageops.model import (
     Action,
     AlarmSeen,
+    Arm,
     CopyArtifact,
     CountHarm,
     CreateConfig,
@@ -68,7 +69,7 @@ class Aws:
         return metrics.see_alarms(self._targets.client(errand, "cloudwatch"), errand, names)
 
     def minutes(
-        self, errand: Errand, control: str, canary: str, since: datetime
+        self, errand: Errand, control: Arm, canary: Arm, since: datetime
     ) -> Mapping[str, tuple[Minute, ...]]:
         client = self._targets.client(errand, "cloudwatch")
         return metrics.see_minutes(client, errand, control, canary, since, self._clock())

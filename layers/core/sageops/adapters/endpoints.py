@@ -6,7 +6,7 @@ create calls treat it as done. CreateEndpoint and UpdateEndpoint take no client 
 
 import re
 import time
-from typing import Any
+from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
@@ -24,6 +24,7 @@ from sageops.model import (
     Smoke,
     Smoked,
     UpdateEndpoint,
+    VariantSeen,
 )
 from sageops.names import TARGET_ROLE, VARIANT, execution_role_arn
 from sageops.policy import SmokeRequest
@@ -56,7 +57,31 @@ def see(sagemaker: Any, errand: Errand) -> EndpointSeen | None:
         modified_at=answer["LastModifiedTime"],
         pending=answer.get("PendingDeploymentSummary", {}).get("EndpointConfigName", ""),
         failure_reason=answer.get("FailureReason", ""),
+        variants=tuple(_variant(each) for each in answer.get("ProductionVariants", [])),
+        shadows=tuple(each["VariantName"] for each in answer.get("ShadowProductionVariants", [])),
+        asynchronous="AsyncInferenceConfig" in answer,
+        guardrail=_guardrail(answer.get("LastDeploymentConfig", {})),
     )
+
+
+def _variant(summary: dict[str, Any]) -> VariantSeen:
+    """Of a ProductionVariantSummary; the weight is the one that was last asked for."""
+    weight = summary.get("DesiredWeight", summary.get("CurrentWeight", 1.0))
+    return VariantSeen(summary["VariantName"], weight, summary.get("DesiredInstanceCount"))
+
+
+def _guardrail(config: dict[str, Any]) -> Literal["", "all_at_once", "canary", "linear", "rolling"]:
+    match config:
+        case {"RollingUpdatePolicy": _}:
+            return "rolling"
+        case {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "CANARY"}}}:
+            return "canary"
+        case {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "LINEAR"}}}:
+            return "linear"
+        case {"BlueGreenUpdatePolicy": _}:
+            return "all_at_once"
+        case _:
+            return ""
 
 
 def create_model(sagemaker: Any, action: CreateModel) -> Done:

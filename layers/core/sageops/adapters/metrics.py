@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sageops.adapters.trouble import troubles
-from sageops.evidence import Counts, Minute
+from sageops.evidence import CLIENT_ERRORS, SERVER_ERRORS, Counts, Minute
 from sageops.model import (
     AlarmSeen,
     AlarmSpec,
+    Arm,
     CountHarm,
     Done,
     Errand,
@@ -28,7 +29,7 @@ _SAGEMAKER, _OURS = "AWS/SageMaker", "SageOps"
 _STOP = "Stop"
 _PERIOD = 60
 # What counts against a fleet; each is 0 or 1 a request.
-_BAD = ("Invocation5XXErrors", "Invocation4XXErrors")
+_BAD = {SERVER_ERRORS: "Invocation5XXErrors", CLIENT_ERRORS: "Invocation4XXErrors"}
 
 
 def put_alarms(cloudwatch: Any, action: PutAlarms) -> Done:
@@ -62,14 +63,14 @@ def signal_stop(cloudwatch: Any, action: SignalStop) -> Done:
     """
     target = action.errand.target
     with troubles("cloudwatch:PutMetricData", target.account, _fix(action.errand)):
-        dimensions = _dimensions(target.endpoint, action.config)
+        dimensions = _dimensions(target.endpoint, Arm(action.config, VARIANT))
         datum = {"MetricName": _STOP, "Dimensions": dimensions, "Value": 1.0}
         cloudwatch.put_metric_data(Namespace=_OURS, MetricData=[datum])
     return Done()
 
 
 def see_minutes(  # noqa: PLR0913 - two arms in a span of time
-    cloudwatch: Any, errand: Errand, control: str, canary: str, since: datetime, now: datetime
+    cloudwatch: Any, errand: Errand, control: Arm, canary: Arm, since: datetime, now: datetime
 ) -> dict[str, tuple[Minute, ...]]:
     """Both fleets' closed minutes since the rollout began, oldest first, by error metric.
 
@@ -82,9 +83,9 @@ def see_minutes(  # noqa: PLR0913 - two arms in a span of time
         return {}
     arms = {"control": control, "canary": canary}
     queries = [
-        _query(f"{arm}_{metric}", metric, _dimensions(errand.target.endpoint, config))
-        for arm, config in arms.items()
-        for metric in ("Invocations", *_BAD)
+        _query(f"{arm}_{metric}", metric, _dimensions(errand.target.endpoint, of))
+        for arm, of in arms.items()
+        for metric in ("Invocations", *_BAD.values())
     ]
     sums: dict[str, dict[datetime, int]] = {query["Id"]: {} for query in queries}
     with troubles("cloudwatch:GetMetricData", errand.target.account, _fix(errand)):
@@ -102,21 +103,23 @@ def see_minutes(  # noqa: PLR0913 - two arms in a span of time
         return Counts(requests, min(requests, sums[f"{arm}_{metric}"].get(at, 0)))
 
     return {
-        metric: tuple(
-            Minute(counts("control", metric, at), counts("canary", metric, at)) for at in times
+        name: tuple(
+            Minute(counts("control", metric, at), counts("canary", metric, at), at) for at in times
         )
-        for metric in _BAD
+        for name, metric in _BAD.items()
     }
 
 
 def count_harm(cloudwatch: Any, action: CountHarm, now: datetime) -> Harmed:
-    """How many requests a configuration answered since, and how many of them with 5xx."""
+    """How many requests these arms answered since, and how many of them with 5xx."""
     target = action.errand.target
-    dimensions = _dimensions(target.endpoint, action.config)
     queries = [
-        _query("requests", "Invocations", dimensions),
-        _query("errors", "Invocation5XXErrors", dimensions),
+        _query(f"{name}_{number}", metric, _dimensions(target.endpoint, arm))
+        for number, arm in enumerate(action.arms)
+        for name, metric in (("requests", "Invocations"), ("errors", "Invocation5XXErrors"))
     ]
+    if not queries:
+        return Harmed(0, 0)
     with troubles("cloudwatch:GetMetricData", target.account, _fix(action.errand)):
         pages = cloudwatch.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries,
@@ -126,7 +129,7 @@ def count_harm(cloudwatch: Any, action: CountHarm, now: datetime) -> Harmed:
         sums = {"requests": 0.0, "errors": 0.0}
         for page in pages:
             for result in page["MetricDataResults"]:
-                sums[result["Id"]] += sum(result["Values"])
+                sums[result["Id"].partition("_")[0]] += sum(result["Values"])
     return Harmed(round(sums["requests"]), round(sums["errors"]))
 
 
@@ -138,7 +141,7 @@ def _alarm(alarm: AlarmSpec) -> dict[str, Any]:
         "ActionsEnabled": True,
         "TreatMissingData": "notBreaching",
     }
-    dimensions = _dimensions(alarm.endpoint, alarm.config)
+    dimensions = _dimensions(alarm.endpoint, Arm(alarm.config, VARIANT))
     match alarm.kind:
         case "errors":
             share = f"IF(requests >= {alarm.min_requests}, 100 * errors / requests, 0)"
@@ -190,12 +193,12 @@ def _query(
     return {"Id": id_, "MetricStat": stat, "ReturnData": returned}
 
 
-def _dimensions(endpoint: str, config: str) -> list[dict[str, str]]:
+def _dimensions(endpoint: str, arm: Arm) -> list[dict[str, str]]:
     """What tells the two fleets of one update apart (aws-facts: EndpointConfigName)."""
     return [
         {"Name": "EndpointName", "Value": endpoint},
-        {"Name": "VariantName", "Value": VARIANT},
-        {"Name": "EndpointConfigName", "Value": config},
+        {"Name": "VariantName", "Value": arm.variant},
+        {"Name": "EndpointConfigName", "Value": arm.config},
     ]
 
 

@@ -53,7 +53,8 @@ class Registry:
         """One version, with the figures of its evaluation report (DescribeModelPackage)."""
         with troubles("sagemaker:DescribeModelPackage", self._account, _ROLE_FIX):
             answer = self._sagemaker.describe_model_package(ModelPackageName=arn)
-        container = answer["InferenceSpecification"]["Containers"][0]
+        containers = answer["InferenceSpecification"]["Containers"]
+        container = containers[0]
         report = answer.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
         return PackageDetail(
             image=_by_digest(container["Image"], container.get("ImageDigest", "")),
@@ -61,6 +62,8 @@ class Registry:
             environment=container.get("Environment", {}),
             metrics=self._metrics(report.get("S3Uri", "")),
             modified_by=_person(answer.get("LastModifiedBy") or answer.get("CreatedBy") or {}),
+            containers=len(containers),
+            marketplace=any("ProductId" in each for each in containers),
         )
 
     def training(self, execution_arn: str) -> TrainingSeen:

@@ -3,8 +3,8 @@
 from typing import assert_never
 
 from sageops.model import BlueGreen, RollingUpdate
-from sageops.policy import AllAtOnce, Canary, Linear, Rolling, Rollout
-from sageops.strategies import all_at_once, canary, linear, rolling
+from sageops.policy import AllAtOnce, Canary, Linear, Progressive, Rolling, Rollout
+from sageops.strategies import all_at_once, canary, linear, progressive, rolling
 
 __all__ = ["deployment"]
 
@@ -20,5 +20,7 @@ def deployment(rollout: Rollout, alarms: tuple[str, ...]) -> BlueGreen | Rolling
             return linear.deployment(rollout, alarms)
         case Rolling():
             return rolling.deployment(rollout, alarms)
+        case Progressive():
+            return progressive.deployment(alarms)
         case _ as never:
             assert_never(never)
