@@ -32,12 +32,14 @@ __all__ = [
     "CreateConfig",
     "CreateEndpoint",
     "CreateModel",
+    "CreateTrial",
     "DeleteEndpoint",
     "Done",
     "EndpointSeen",
     "Entry",
     "Errand",
     "GroupSpec",
+    "Guardrail",
     "Harmed",
     "Head",
     "Idle",
@@ -59,6 +61,7 @@ __all__ = [
     "RollingUpdate",
     "Routing",
     "Severity",
+    "ShiftTraffic",
     "SignalStop",
     "Smoke",
     "Smoked",
@@ -102,12 +105,14 @@ class GroupSpec(Struct, frozen=True):
 
 
 class ReleaseSpec(Struct, frozen=True):
-    """What people want of one release; gate approvals by stage name."""
+    """What people want of one release; approvals of gates, and wishes to go on at once, by stage
+    name."""
 
     approvals: dict[str, Word] = {}
     paused: Word | None = None
     resumed: Word | None = None
     aborted: Word | None = None
+    promoted: dict[str, Word] = {}
 
 
 # ---------------------------------------------------------------- status: what is recorded
@@ -178,6 +183,8 @@ StageStep = Literal[
     "modelling",
     "configuring",
     "alarming",
+    "mirroring",
+    "shifting",
     "deploying",
     "checking",
     "baking",
@@ -202,11 +209,17 @@ class Stop(Struct, frozen=True):
 class StageRun(Struct, frozen=True):
     """How far one release has come in one stage.
 
-    `asked_at` is when the update of the endpoint was claimed; `asked_seen` the endpoint's own
-    LastModifiedTime at that moment (None: there was no endpoint). If the endpoint has been
-    modified since and does not serve `config`, the update was tried and did not last: no clock
-    of ours takes part in that conclusion. `replaced` is the configuration that the endpoint
-    served before, which a rollback goes back to.
+    `asked_at` is when the first update of the endpoint was claimed. `asked_for` is the
+    configuration of the latest one, `asked_seen` the endpoint's own LastModifiedTime when that was
+    claimed (None: there was no endpoint). If the endpoint has been modified since and does not
+    serve what was asked for, the update was tried and did not last: no clock of ours takes part in
+    that conclusion. `replaced` is the configuration that the endpoint served before, which a
+    rollback goes back to.
+
+    `trials` are the configurations, of this run, that hold both versions, the latest last;
+    `alarmed` the one of them whose alarms are there; `share` the percentage of the requests last
+    asked for the new version in it; `smoked`: it has passed its smoke test there. `compared_since`
+    is when both versions began to serve beside each other.
     """
 
     stage: str
@@ -219,6 +232,12 @@ class StageRun(Struct, frozen=True):
     asked_seen: datetime | None = None
     back_asked_seen: datetime | None = None
     stop: Stop | None = None
+    asked_for: str = ""
+    trials: tuple[str, ...] = ()
+    alarmed: str = ""
+    share: int = 0
+    smoked: bool = False
+    compared_since: datetime | None = None
 
 
 class Release(Struct, frozen=True):
@@ -355,6 +374,9 @@ class PackageSeen(Struct, frozen=True):
     approval: Approval
 
 
+Guardrail = Literal["", "all_at_once", "canary", "linear", "rolling"]
+
+
 class VariantSeen(Struct, frozen=True):
     """A variant that an endpoint serves; `weight` is the one last asked for, `instances` None
     where it is serverless."""
@@ -380,7 +402,7 @@ class EndpointSeen(Struct, frozen=True):
     variants: tuple[VariantSeen, ...] = ()
     shadows: tuple[str, ...] = ()
     asynchronous: bool = False
-    guardrail: Literal["", "all_at_once", "canary", "linear", "rolling"] = ""
+    guardrail: Guardrail = ""
 
 
 class AlarmSeen(Struct, frozen=True):
@@ -482,7 +504,8 @@ class AlarmSpec(Struct, frozen=True):
 
     `errors`: share of requests answered 5xx, in percent, once there are `min_requests` a
     period. `latency`: p99 of ModelLatency in milliseconds. `stop`: our own word to SageMaker
-    that the rollout must go back (an update under way takes no other).
+    that the rollout must go back (an update under way takes no other). `variant`: of that
+    configuration.
     """
 
     kind: Literal["errors", "latency", "stop"]
@@ -491,6 +514,7 @@ class AlarmSpec(Struct, frozen=True):
     config: str
     threshold: float = 1
     min_requests: int = 1
+    variant: Literal["main", "next", "shadow"] = "main"
 
 
 class PinArtifact(Struct, frozen=True, tag=True):
@@ -518,6 +542,23 @@ class CreateConfig(Struct, frozen=True, tag=True):
     serving: RealTime
 
 
+class CreateTrial(Struct, frozen=True, tag=True):
+    """A configuration of both versions: the variant of the configuration `present` as it is, and
+    beside it one of `model`.
+
+    `beside` is that one's name: a production variant without traffic, or a shadow to which
+    `mirrored_percent` of the requests are mirrored.
+    """
+
+    errand: Errand
+    name: str
+    present: str
+    beside: Literal["next", "shadow"]
+    model: str
+    serving: RealTime
+    mirrored_percent: int = 0
+
+
 class PutAlarms(Struct, frozen=True, tag=True):
     errand: Errand
     alarms: tuple[AlarmSpec, ...]
@@ -529,9 +570,22 @@ class CreateEndpoint(Struct, frozen=True, tag=True):
 
 
 class UpdateEndpoint(Struct, frozen=True, tag=True):
+    """`deployment` is None where guardrails are refused: when the names of the variants change.
+
+    `as_many`: the variants that stay keep the instances that they have by now.
+    """
+
     errand: Errand
     config: str
-    deployment: BlueGreen | RollingUpdate
+    deployment: BlueGreen | RollingUpdate | None
+    as_many: bool = False
+
+
+class ShiftTraffic(Struct, frozen=True, tag=True):
+    """Give the new version this share of the requests, and the present one the rest."""
+
+    errand: Errand
+    percent: int
 
 
 class DeleteEndpoint(Struct, frozen=True, tag=True):
@@ -539,8 +593,11 @@ class DeleteEndpoint(Struct, frozen=True, tag=True):
 
 
 class Smoke(Struct, frozen=True, tag=True):
+    """`variant`: the one that is to answer, whatever its share of the traffic."""
+
     errand: Errand
     requests: tuple[SmokeRequest, ...]
+    variant: str = ""
 
 
 class SignalStop(Struct, frozen=True, tag=True):
@@ -577,9 +634,11 @@ Action = (
     | CopyArtifact
     | CreateModel
     | CreateConfig
+    | CreateTrial
     | PutAlarms
     | CreateEndpoint
     | UpdateEndpoint
+    | ShiftTraffic
     | DeleteEndpoint
     | Smoke
     | SignalStop

@@ -9,6 +9,7 @@ from sageops.model import (
     Act,
     Action,
     Entry,
+    Errand,
     Head,
     Intent,
     Live,
@@ -19,7 +20,9 @@ from sageops.model import (
     StageStep,
     Stop,
     View,
+    Wait,
 )
+from sageops.policy import Stage
 
 __all__ = [
     "WATCH",
@@ -27,9 +30,12 @@ __all__ = [
     "current_run",
     "end",
     "entry",
+    "errand",
     "go_live",
+    "is_paused",
     "is_underway",
     "later",
+    "look_again",
     "record",
     "restore",
     "stop",
@@ -44,6 +50,11 @@ WATCH = timedelta(days=1)
 _BEFORE: frozenset[StageStep] = frozenset(
     {"waiting", "gate", "copying", "modelling", "configuring", "alarming"}
 )
+# Those in which the endpoint is moved, from the first update on.
+_MOVING: frozenset[StageStep] = frozenset({"mirroring", "shifting", "deploying"})
+# How often an endpoint that moves or bakes is looked at when no event comes. SageMaker and
+# CloudWatch act and tell by themselves: this is for the events that were lost.
+_LOOK_MINUTES = 5
 
 
 def current_run(release: Release) -> StageRun:
@@ -61,7 +72,22 @@ def is_underway(release: Release) -> bool:
 
 def stopped_before_it_began(run: StageRun) -> bool:
     """Whether a stop at this point leaves nothing to undo."""
-    return run.step in _BEFORE or (run.step == "deploying" and run.asked_at is None)
+    return run.step in _BEFORE or (run.step in _MOVING and run.asked_at is None)
+
+
+def is_paused(release: Release) -> bool:
+    """Whether nothing new may be begun."""
+    paused = find(release.conditions, "Paused")
+    return paused is not None and paused.status
+
+
+def errand(release: Release, run: StageRun, stage: Stage) -> Errand:
+    return Errand(stage.target, release.name, run.approved_by)
+
+
+def look_again(view: View, why: str) -> Wait:
+    """Nothing to do until something is seen to have changed."""
+    return Wait(later(view.now, minutes=_LOOK_MINUTES), why)
 
 
 def entry(  # noqa: PLR0913 - an entry answers that many questions

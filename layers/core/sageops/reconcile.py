@@ -10,14 +10,12 @@ from typing import Protocol, assert_never
 
 from msgspec.structs import replace
 
-from sageops.advance import alarm_names, errand, is_judged
 from sageops.errors import Conflict, TroubleError
 from sageops.evidence import Minute
 from sageops.model import (
     Act,
     Action,
     AlarmSeen,
-    Arm,
     EndpointSeen,
     Errand,
     Head,
@@ -34,10 +32,11 @@ from sageops.model import (
     View,
     Wait,
 )
-from sageops.moves import current_run, is_underway
-from sageops.names import VARIANT
+from sageops.moves import current_run, errand, is_underway
 from sageops.plan import LEASE, plan, to_describe
+from sageops.policy import Stage
 from sageops.settle import after, troubled
+from sageops.watch import Comparison, alarm_names, comparison, watched_config
 
 __all__ = ["Cloud", "Store", "Wakeups", "observe", "reconcile"]
 
@@ -46,6 +45,10 @@ _LONGEST_DELAY = timedelta(minutes=15)
 # After trouble that should pass, and where others keep writing first.
 _PAUSE = timedelta(seconds=30)
 _TRIES_AGAINST_OTHERS = 8
+
+
+# Those in which what comes next depends on the endpoint.
+_LOOKED_AT = frozenset({"mirroring", "shifting", "deploying", "checking", "baking", "stopping"})
 
 
 class Cloud(Protocol):
@@ -62,7 +65,7 @@ class Cloud(Protocol):
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]: ...
 
     def minutes(
-        self, errand: Errand, control: Arm, canary: Arm, since: datetime
+        self, errand: Errand, compared: Comparison, slow_ms: int | None
     ) -> Mapping[str, tuple[Minute, ...]]: ...
 
     def apply(self, action: Action) -> Outcome: ...
@@ -188,11 +191,9 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
         try:
             endpoints[stage] = cloud.endpoint(where)
             alarms[stage] = cloud.alarms(where, alarm_names(config, policy.stage(stage)))
-            run = release.run(stage)
-            if is_judged(run, policy.stage(stage)) and run.asked_at is not None:
-                minutes[stage] = cloud.minutes(
-                    where, Arm(run.replaced, VARIANT), Arm(run.config, VARIANT), run.asked_at
-                )
+            compared = comparison(release.run(stage), policy.stage(stage))
+            if compared is not None:
+                minutes[stage] = cloud.minutes(where, compared, _slow_ms(policy.stage(stage)))
         except TroubleError as error:
             endpoints[stage] = error.trouble
     by_version = {package.version: package for package in packages}
@@ -207,10 +208,11 @@ def _of_interest(records: Records) -> list[tuple[Release, str, str]]:
     for version in records.head.open:
         release = records.releases[version]
         run = current_run(release)
-        if run.step in ("deploying", "checking", "baking", "stopping"):
+        if run.step in _LOOKED_AT:
             # Until it is asked for, the alarms to look at are those of what is live.
             lived = records.head.live.get(run.stage)
-            watched = lived.config if lived is not None and not is_underway(release) else run.config
+            untouched = lived is not None and not is_underway(release)
+            watched = lived.config if lived is not None and untouched else watched_config(run)
             found[run.stage] = (release, run.stage, watched)
     return list(found.values())
 
@@ -223,3 +225,7 @@ def _live_of_interest(
     if release is None or all(run.stage != stage for run in release.runs):
         return {}
     return {stage: (release, stage, live.config)}
+
+
+def _slow_ms(stage: Stage) -> int | None:
+    return stage.checks.evidence.slow_ms if stage.checks.evidence is not None else None

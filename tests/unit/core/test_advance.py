@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
-from sageops.advance import advance, alarm_names
+from sageops.advance import advance
 from sageops.evidence import Counts, Minute
 from sageops.model import (
     Act,
@@ -32,6 +32,7 @@ from sageops.model import (
     Wait,
 )
 from sageops.policy import Alarms, AllAtOnce, Canary, Checks, Evidence, RealTime
+from sageops.watch import alarm_names
 
 from tests.unit.core.world import (
     ON_CALL,
@@ -674,7 +675,7 @@ def test_no_harm_is_said_as_well() -> None:
 
     world.wait(60)
 
-    assert world.reason(2) == f"{ON_CALL} aborted it. 0 of the 0 requests it answered were harmed."
+    assert world.reason(2) == f"{ON_CALL} aborted it. No user got an answer of it."
 
 
 def test_what_went_live_goes_back_to_what_it_replaced() -> None:

@@ -11,12 +11,12 @@ from sageops.evidence import Minute
 from sageops.model import (
     Action,
     AlarmSeen,
-    Arm,
     CopyArtifact,
     CountHarm,
     CreateConfig,
     CreateEndpoint,
     CreateModel,
+    CreateTrial,
     DeleteEndpoint,
     EndpointSeen,
     Errand,
@@ -26,12 +26,14 @@ from sageops.model import (
     PackageSeen,
     PinArtifact,
     PutAlarms,
+    ShiftTraffic,
     SignalStop,
     Smoke,
     StartPipeline,
     TrainingSeen,
     UpdateEndpoint,
 )
+from sageops.watch import Comparison
 
 __all__ = ["Aws"]
 
@@ -69,10 +71,10 @@ class Aws:
         return metrics.see_alarms(self._targets.client(errand, "cloudwatch"), errand, names)
 
     def minutes(
-        self, errand: Errand, control: Arm, canary: Arm, since: datetime
+        self, errand: Errand, compared: Comparison, slow_ms: int | None
     ) -> Mapping[str, tuple[Minute, ...]]:
         client = self._targets.client(errand, "cloudwatch")
-        return metrics.see_minutes(client, errand, control, canary, since, self._clock())
+        return metrics.see_minutes(client, errand, compared, self._clock(), slow_ms)
 
     def apply(self, action: Action) -> Outcome:
         """Have the effect. Doing the same action twice has it once. Raises `TroubleError`."""
@@ -86,12 +88,16 @@ class Aws:
                 return endpoints.create_model(client(action.errand, "sagemaker"), action)
             case CreateConfig():
                 return endpoints.create_config(client(action.errand, "sagemaker"), action)
+            case CreateTrial():
+                return endpoints.create_trial(client(action.errand, "sagemaker"), action)
             case PutAlarms():
                 return metrics.put_alarms(client(action.errand, "cloudwatch"), action)
             case CreateEndpoint():
                 return endpoints.create_endpoint(client(action.errand, "sagemaker"), action)
             case UpdateEndpoint():
                 return endpoints.update_endpoint(client(action.errand, "sagemaker"), action)
+            case ShiftTraffic():
+                return endpoints.shift_traffic(client(action.errand, "sagemaker"), action)
             case DeleteEndpoint():
                 return endpoints.delete_endpoint(client(action.errand, "sagemaker"), action)
             case Smoke():

@@ -22,6 +22,7 @@ from sageops.model import (
     SignalStop,
 )
 from sageops.names import TARGET_ROLE, VARIANT
+from sageops.watch import Comparison
 
 __all__ = ["count_harm", "put_alarms", "see_alarms", "see_minutes", "signal_stop"]
 
@@ -70,7 +71,7 @@ def signal_stop(cloudwatch: Any, action: SignalStop) -> Done:
 
 
 def see_minutes(  # noqa: PLR0913 - two arms in a span of time
-    cloudwatch: Any, errand: Errand, control: Arm, canary: Arm, since: datetime, now: datetime
+    cloudwatch: Any, errand: Errand, compared: Comparison, now: datetime, slow_ms: int | None
 ) -> dict[str, tuple[Minute, ...]]:
     """Both fleets' closed minutes since the rollout began, oldest first, by error metric.
 
@@ -78,10 +79,10 @@ def see_minutes(  # noqa: PLR0913 - two arms in a span of time
     Minutes in which neither fleet was asked are left out.
     """
     end = now.replace(second=0, microsecond=0) - timedelta(seconds=_PERIOD)
-    begin = since.replace(second=0, microsecond=0)
+    begin = compared.since.replace(second=0, microsecond=0)
     if end <= begin:
         return {}
-    arms = {"control": control, "canary": canary}
+    arms = {"control": compared.control, "canary": compared.canary}
     queries = [
         _query(f"{arm}_{metric}", metric, _dimensions(errand.target.endpoint, of))
         for arm, of in arms.items()
@@ -141,7 +142,7 @@ def _alarm(alarm: AlarmSpec) -> dict[str, Any]:
         "ActionsEnabled": True,
         "TreatMissingData": "notBreaching",
     }
-    dimensions = _dimensions(alarm.endpoint, Arm(alarm.config, VARIANT))
+    dimensions = _dimensions(alarm.endpoint, Arm(alarm.config, alarm.variant))
     match alarm.kind:
         case "errors":
             share = f"IF(requests >= {alarm.min_requests}, 100 * errors / requests, 0)"

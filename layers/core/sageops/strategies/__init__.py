@@ -2,15 +2,28 @@
 
 from typing import assert_never
 
-from sageops.model import BlueGreen, RollingUpdate
-from sageops.policy import AllAtOnce, Canary, Linear, Progressive, Rolling, Rollout
-from sageops.strategies import all_at_once, canary, linear, progressive, rolling
+from sageops.model import BlueGreen, RollingUpdate, StageStep
+from sageops.policy import AllAtOnce, Canary, Linear, Progressive, Rolling, Rollout, Stage
+from sageops.strategies import all_at_once, canary, linear, rolling
 
-__all__ = ["deployment"]
+__all__ = ["after_alarming", "after_mirroring", "deployment"]
 
 
-def deployment(rollout: Rollout, alarms: tuple[str, ...]) -> BlueGreen | RollingUpdate:
-    """The guardrail with which SageMaker carries out a policy's rollout, watched by `alarms`."""
+def after_alarming(stage: Stage) -> StageStep:
+    """The first step that touches the endpoint."""
+    return "mirroring" if stage.shadow is not None else after_mirroring(stage)
+
+
+def after_mirroring(stage: Stage) -> StageStep:
+    return "shifting" if isinstance(stage.rollout, Progressive) else "deploying"
+
+
+def deployment(rollout: Rollout, alarms: tuple[str, ...]) -> BlueGreen | RollingUpdate | None:
+    """The guardrail with which SageMaker carries out a policy's rollout, watched by `alarms`.
+
+    None for `progressive`, whose last update leads from two variants to one: guardrails refuse
+    that, and the new version has all of the traffic by then.
+    """
     match rollout:
         case AllAtOnce():
             return all_at_once.deployment(rollout, alarms)
@@ -21,6 +34,6 @@ def deployment(rollout: Rollout, alarms: tuple[str, ...]) -> BlueGreen | Rolling
         case Rolling():
             return rolling.deployment(rollout, alarms)
         case Progressive():
-            return progressive.deployment(alarms)
+            return None
         case _ as never:
             assert_never(never)
