@@ -155,7 +155,7 @@ def _to_trial(
         return None
     if was_tried(run, trial, seen):
         return _tried_in_vain(view, release, run, stage, seen)
-    if run.compared_since is not None:
+    if run.share or run.compared_since is not None:
         return _changed(view, release, run, seen)
     if is_paused(release):
         return look_again(view, f"{release.name} is paused in {stage.name}")

@@ -311,7 +311,8 @@ class InMemoryCloud:
                     self._end(it, "Failed" if self.creation_failure else "InService", it.config)
                     it.failure_reason = self.creation_failure
                 case "Updating":
-                    reason = self.update_failures.pop(0) if self.update_failures else ""
+                    failed = it.pending and self.update_failures
+                    reason = self.update_failures.pop(0) if failed else ""
                     if it.pending and not reason:
                         it.share = 0
                     stays = reason or not it.pending
