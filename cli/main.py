@@ -116,6 +116,24 @@ def pause(release: Release, by: By, why: Why = "", stack: StackName = "sageops")
 
 
 @app.command()
+def promote(
+    release: Release,
+    stage: Annotated[str, typer.Option("--stage", help="The stage that is to go on.")],
+    by: By,
+    why: Why = "",
+    stack: StackName = "sageops",
+) -> None:
+    """Let a stage go on now: no more waiting for evidence, or for the bake to end.
+
+    What does harm is taken back all the same, and an update that SageMaker carries out takes its
+    own time.
+    """
+    change = wishes.promote(stage, by, why, datetime.now(UTC))
+    wishes.wish(connect(stack), release, change, stage)
+    typer.echo(f"{release}: {stage} goes on, on the word of {by}.")
+
+
+@app.command()
 def resume(release: Release, by: By, why: Why = "", stack: StackName = "sageops") -> None:
     """Let a paused or blocked release go on at once."""
     wishes.wish(connect(stack), release, wishes.resume(by, why, datetime.now(UTC)))

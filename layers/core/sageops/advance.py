@@ -132,14 +132,15 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
 
 def _gate(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     if stage.gate == "auto":
-        begun = to_step(view, release, run, "copying")
+        begun = to_step(view, release, replace(run, begun_at=view.now), "copying")
         told = entry(view.now, release, "StageBegun", "The gate is automatic.", stage=stage.name)
         return record(view, begun, log=(told,))
     wish = view.records.wishes.get(release.version)
     word = wish.approvals.get(stage.name) if wish is not None else None
     if word is not None and word.at >= release.admitted_at:
         message = f"{word.by} approved {stage.name}."
-        begun = to_step(view, release, replace(run, approved_by=word.by), "copying")
+        approved = replace(run, approved_by=word.by, begun_at=view.now)
+        begun = to_step(view, release, approved, "copying")
         begun = with_condition(begun, "Approved", True, "GateApproved", message, view.now)
         told = entry(
             view.now,

@@ -35,6 +35,7 @@ __all__ = [
     "CreateTrial",
     "DeleteEndpoint",
     "Done",
+    "Drift",
     "EndpointSeen",
     "Entry",
     "Errand",
@@ -129,7 +130,7 @@ Phase = Literal[
     "Aborted",
 ]
 
-ConditionType = Literal["Approved", "Blocked", "Paused", "Live", "Ended"]
+ConditionType = Literal["Approved", "Blocked", "Paused", "Live", "Ended", "Stuck", "Drifted"]
 
 
 class Condition(Struct, frozen=True):
@@ -219,7 +220,7 @@ class StageRun(Struct, frozen=True):
     `trials` are the configurations, of this run, that hold both versions, the latest last;
     `alarmed` the one of them whose alarms are there; `share` the percentage of the requests last
     asked for the new version in it; `smoked`: it has passed its smoke test there. `compared_since`
-    is when both versions began to serve beside each other.
+    is when both versions began to serve beside each other. `begun_at`: when it left its gate.
     """
 
     stage: str
@@ -238,6 +239,7 @@ class StageRun(Struct, frozen=True):
     share: int = 0
     smoked: bool = False
     compared_since: datetime | None = None
+    begun_at: datetime | None = None
 
 
 class Release(Struct, frozen=True):
@@ -274,6 +276,16 @@ class Release(Struct, frozen=True):
         return replace(self, runs=runs)
 
 
+class Drift(Struct, frozen=True):
+    """What somebody put in the place of what went live; `config` is empty where the endpoint is
+    gone. `asked` to be brought back, when the endpoint's LastModifiedTime was `asked_seen`."""
+
+    config: str
+    asked: bool = False
+    asked_seen: datetime | None = None
+    gave_up: bool = False
+
+
 class Live(Struct, frozen=True):
     """What a stage serves after it has baked, and what it served before.
 
@@ -287,6 +299,8 @@ class Live(Struct, frozen=True):
     restored: bool = False
     # The alarm that people were already told of without anything to go back to.
     warned_of: datetime | None = None
+    # What people were told is served in its place.
+    drift: Drift | None = None
 
 
 class Training(Struct, frozen=True):

@@ -208,6 +208,11 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     gate: Literal["auto", "manual"] = "manual"
     # Before the rollout, whichever it is; alone, the rollout is all_at_once.
     shadow: Shadow | None = None
+    # What is done when somebody changes the endpoint by hand. People are told in any case.
+    drift: Literal["tell", "correct", "adopt"] = "tell"
+    # From when on people are told that a release is stuck; without it, when all that the policy
+    # wants to wait for has passed, and two hours.
+    deadline_minutes: Annotated[int, Meta(ge=10, le=30 * 24 * 60)] | None = None
 
 
 class Training(Struct, frozen=True, forbid_unknown_fields=True):

@@ -208,7 +208,7 @@ def troubled(view: View, act: Act, trouble: Trouble) -> Record:
         shown = replace(release, label=f"{act.action.stage} {act.action.status}")
         told = entry(view.now, release, "LabelFailed", trouble.message, severity="alert")
         return record(view, shown, log=(told,))
-    if trouble.kind == "refused" and run.step not in ("stopping", "counting"):
+    if trouble.kind == "refused" and run.step not in ("stopping", "counting", "live"):
         if run.asked_for in ("", *run.trials[:1], *(() if run.trials else (run.config,))):
             # It was the first that was asked of the endpoint, or nothing was yet.
             run = replace(run, asked_at=None, asked_for="", asked_seen=None)

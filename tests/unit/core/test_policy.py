@@ -58,7 +58,7 @@ def test_every_problem_is_found_at_once() -> None:
 
     assert problems(bad) == [
         "stages[0].colour: unknown; known here: name, target, serving, rollout, checks, gate, "
-        "shadow",
+        "shadow, drift, deadline_minutes",
         "stages[0].target.account: 333 is not text (numbers need quotes)",
         "stages[0].serving.instance_type: missing",
         "stages[0].rollout.canary_percent: 70 is above 50, SageMaker's limit",
