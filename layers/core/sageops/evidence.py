@@ -94,7 +94,9 @@ class Criteria(Struct, frozen=True):
     `alpha`: the bound on ever rolling back a canary that is no worse than `tolerated_ratio` times
     the control, and on ever calling one 'not worse' that is `margin` times worse. `objectives`:
     by metric, the highest acceptable share of bad requests whatever the control does; each
-    question has its own alpha. `warm_up_minutes`: the canary's first minutes with traffic, not
+    question has its own alpha. `negligible`: where a metric has no objective, the share of bad
+    requests below which a canary is fine however few the control has; it never makes one regress,
+    and 0 leaves it out. `warm_up_minutes`: the canary's first minutes with traffic, not
     judged. Raises ValueError where these make no sense together.
     """
 
@@ -103,12 +105,15 @@ class Criteria(Struct, frozen=True):
     margin: float = 3.0
     warm_up_minutes: int = 3
     objectives: dict[str, float] = {}
+    negligible: float = 0.005
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha {self.alpha} is not between 0 and 1")
         if not 0 < self.tolerated_ratio < self.margin:
             raise ValueError(f"ratio {self.tolerated_ratio} is not below margin {self.margin}")
+        if not 0 <= self.negligible < 1:
+            raise ValueError(f"negligible {self.negligible} is not from 0 to below 1")
 
     @property
     def threshold(self) -> float:
@@ -208,8 +213,8 @@ def judge(
 
     `elapsed_minutes` is how long that is: minutes without data may be left out of `metrics`.
     Regressed: the mean of the metrics' e-processes decides, or a canary is surely beyond an
-    objective. Healthy: every metric is shown not to be `margin` times worse or surely within its
-    objective. A metric without one bad request in either arm is settled by an objective only.
+    objective. Healthy: every metric is shown not to be `margin` times worse, or surely within its
+    objective, or negligible: a metric without one bad request cannot be settled by comparison.
     """
     parts = tuple(
         _metric_evidence(name, minutes, criteria, len(metrics)) for name, minutes in metrics.items()
@@ -225,11 +230,11 @@ def judge(
         message = f"no invocations in {_minutes(elapsed_minutes)}"
     elif not minutes_used:
         warm_up = _minutes(criteria.warm_up_minutes)
-        message = f"the canary's first {warm_up} with invocations are not judged"
+        message = f"its first {warm_up} with invocations are not judged"
     elif all(part.settled for part in parts):
-        ruling, message = "healthy", _health(parts, criteria)
+        ruling, message = "healthy", f"nothing against it: {_listing(parts)}"
     else:
-        message = _doubt(parts, criteria, evidence)
+        message = _doubt(parts, criteria.threshold, evidence)
     return Verdict(
         ruling=ruling,
         message=message,
@@ -257,7 +262,8 @@ def _metric_evidence(
     worse = _process(history, criteria.tolerated_ratio, WORSE, criteria.cap, alone)
     not_worse = _process(history, criteria.margin, BETTER, criteria.cap, criteria.threshold)
     objective = criteria.objectives.get(name)
-    within = objective is not None and canary.interval.high <= objective
+    acceptable = criteria.negligible if objective is None else objective
+    within = canary.interval.high <= acceptable
     return MetricEvidence(
         metric=name,
         worse=worse,
@@ -585,31 +591,31 @@ def _log_beta(a: float, b: float) -> float:
 def _regression(parts: tuple[MetricEvidence, ...], by_comparison: bool) -> str:
     if by_comparison:
         worst = max(parts, key=lambda part: part.worse)
-        return f"worse than the control: {_comparison(worst)}"
+        return f"more {worst.metric} than what it replaces: {_comparison(worst)}"
     return "; ".join(
-        f"{part.metric}: at least {_percent(part.canary.interval.low)} of requests, "
-        f"the objective is {_percent(part.objective or 0.0)}"
+        f"more {part.metric} than its objective allows: surely above "
+        f"{_percent(part.canary.interval.low)} of requests, the objective is "
+        f"{_percent(part.objective or 0.0)}"
         for part in parts
         if part.beyond_objective
     )
 
 
-def _health(parts: tuple[MetricEvidence, ...], criteria: Criteria) -> str:
-    shown = f"not {criteria.margin:g} times worse than the control, or within its objective"
-    return f"{shown}: {'; '.join(_comparison(part) for part in parts)}"
-
-
-def _doubt(parts: tuple[MetricEvidence, ...], criteria: Criteria, evidence: float) -> str:
+def _doubt(parts: tuple[MetricEvidence, ...], threshold: float, evidence: float) -> str:
     """Why neither: what is not shown yet, and how far the evidence of a regression has come."""
     if not any(part.control.requests for part in parts):
-        return "no invocations of the control to compare with"
-    open_ = "; ".join(_comparison(part) for part in parts if not part.settled)
-    far = f"evidence of a regression {evidence:.1f} of {criteria.threshold:.1f}"
-    return f"not shown yet to be less than {criteria.margin:g} times worse: {open_}; {far}"
+        return "no invocations of what it replaces, to compare with"
+    open_ = _listing(part for part in parts if not part.settled)
+    far = f"the evidence against it is {evidence:.1f}, at {threshold:.1f} it is taken back"
+    return f"too early to tell: {open_}; {far}"
+
+
+def _listing(parts: Iterable[MetricEvidence]) -> str:
+    return "; ".join(f"{part.metric} {_comparison(part)}" for part in parts)
 
 
 def _comparison(part: MetricEvidence) -> str:
-    return f"{part.metric} {_share(part.canary)} against {_share(part.control)}"
+    return f"{_share(part.canary)} against {_share(part.control)}"
 
 
 def _share(rate: Rate) -> str:
