@@ -47,6 +47,7 @@ simulate: $(VENV)/.dev ## The fault simulation: SEEDS=n of them, or SEED=n to re
 
 bench: $(VENV)/.dev ## What is measured: ratios in one run, and counts.
 	$(BIN)/python -m benchmarks.weight
+	$(BIN)/python -m benchmarks.judge
 	$(BIN)/python -m benchmarks.canary
 
 build: $(VENV)/.dev ## `sam build`, without Docker.

@@ -120,6 +120,7 @@ def criteria(wanted: Evidence) -> Criteria:
         tolerated_ratio=wanted.tolerated_ratio,
         margin=wanted.promotion_ratio,
         warm_up_minutes=wanted.warm_up_minutes,
+        negligible=wanted.negligible_percent / 100,
         objectives=_shares(wanted.objectives),
     )
 
