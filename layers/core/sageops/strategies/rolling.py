@@ -8,8 +8,11 @@ __all__ = ["batches", "deployment"]
 
 
 def batches(rollout: Rolling) -> int:
-    """How many batches bring the whole fleet over."""
-    return -(-100 // rollout.batch_percent)
+    """At most how many batches bring the whole fleet over, whatever the number of instances.
+
+    A batch is of whole instances: just under two of them may count as one (`whole_steps`).
+    """
+    return -(-200 // rollout.batch_percent) - 1
 
 
 def deployment(rollout: Rolling, alarms: tuple[str, ...]) -> RollingUpdate:
