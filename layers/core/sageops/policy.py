@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 __all__ = [
+    "BATCH_MINUTES",
     "LONGEST_ROLLOUT_MINUTES",
     "Alarms",
     "AllAtOnce",
@@ -41,6 +42,9 @@ __all__ = [
 
 # MaximumExecutionTimeoutInSeconds is at most eight hours; half an hour is left for the fleets.
 LONGEST_ROLLOUT_MINUTES = 450
+# What we leave for each batch of a rolling update beside its wait: its instances come, and as many
+# old ones go. How long that takes is promised nowhere [unverified].
+BATCH_MINUTES = 6
 
 Minutes = Annotated[int, Meta(ge=0, le=60, description="SageMaker's limit for one wait, an hour")]
 
@@ -399,8 +403,9 @@ def _rollout_sense(stage: Stage, path: Path) -> Iterator[Problem]:
             yield from _in_time(total, (*path, "rollout", "step_minutes"))
         case Rolling(batch_percent=percent, batch_minutes=minutes):
             yield from _expressible(percent, count, (*path, "rollout", "batch_percent"))
-            total = whole_steps(percent, count) * minutes
-            yield from _in_time(total, (*path, "rollout", "batch_minutes"))
+            total = whole_steps(percent, count) * (minutes + BATCH_MINUTES)
+            where = (*path, "rollout", "batch_minutes")
+            yield from _in_time(total, where, f"with {BATCH_MINUTES} to replace each batch, ")
         case Progressive(steps=steps):
             if any(after <= before for before, after in pairwise(steps)):
                 where = (*path, "rollout", "steps")
@@ -446,11 +451,11 @@ def _inf1_sense(stage: Stage, path: Path) -> Iterator[Problem]:
         yield Problem((*path, "shadow"), "SageMaker has no shadow variants on Inf1 instances")
 
 
-def _in_time(total: int, path: Path) -> Iterator[Problem]:
+def _in_time(total: int, path: Path, beside: str = "") -> Iterator[Problem]:
     if total > LONGEST_ROLLOUT_MINUTES:
         yield Problem(
             path,
-            f"the waits sum up to {total} minutes, at most {LONGEST_ROLLOUT_MINUTES}: "
+            f"{beside}the waits sum up to {total} minutes, at most {LONGEST_ROLLOUT_MINUTES}: "
             "SageMaker gives up after 8 hours, fleets included",
         )
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 from sageops.model import EndpointSeen, PackageDetail
 from sageops.names import BESIDE, SHADOW, VARIANT
 from sageops.policy import (
+    BATCH_MINUTES,
     LONGEST_ROLLOUT_MINUTES,
     AllAtOnce,
     Canary,
@@ -206,7 +207,7 @@ def _batches_of_now(stage: Stage, rollout: Rolling, seen: EndpointSeen) -> Itera
         if variant.name != VARIANT or count is None or count == stage.serving.instance_count:
             continue
         percent = rollout.batch_percent
-        total = whole_steps(percent, count) * rollout.batch_minutes
+        total = whole_steps(percent, count) * (rollout.batch_minutes + BATCH_MINUTES)
         if percent * count < 100 or total > LONGEST_ROLLOUT_MINUTES:
             yield Refusal(
                 f"Endpoint {stage.target.endpoint} is scaled to {count} instances at present, and "

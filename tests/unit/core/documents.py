@@ -136,7 +136,7 @@ def _linear(count: int, percent: int, step: int, bake: int) -> Linear:
 
 
 def _rolling(count: int, percent: int, wait: int) -> Rolling:
-    return Rolling(percent, min(wait, 450 // whole_steps(percent, count)))
+    return Rolling(percent, min(wait, 450 // whole_steps(percent, count) - 6))
 
 
 valid = st.builds(

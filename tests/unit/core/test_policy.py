@@ -140,7 +140,8 @@ def test_every_problem_is_found_at_once() -> None:
                 serving__instance_count=20,
                 rollout={"strategy": "rolling", "batch_percent": 5, "batch_minutes": 30},
             ),
-            "stages[0].rollout.batch_minutes: the waits sum up to 600 minutes, at most 450: "
+            "stages[0].rollout.batch_minutes: with 6 to replace each batch, the waits sum up to "
+            "720 minutes, at most 450: "
             "SageMaker gives up after 8 hours, fleets included",
         ),
         (
@@ -256,7 +257,7 @@ def _shareable(rollout: object, serving: RealTime) -> bool:
             return percent * count >= 100 and whole_steps(percent, count) * step + bake <= 450
         case Rolling(batch_percent=percent, batch_minutes=wait):
             count = serving.instance_count
-            return percent * count >= 100 and whole_steps(percent, count) * wait <= 450
+            return percent * count >= 100 and whole_steps(percent, count) * (wait + 6) <= 450
         case AllAtOnce():
             return True
         case Progressive(steps=steps):

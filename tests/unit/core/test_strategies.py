@@ -22,7 +22,7 @@ ALARMS = ("sageops/churn-v1/errors", "sageops/churn-v1/stop")
         (AllAtOnce(5), BlueGreen(Routing("ALL_AT_ONCE", 100, 0), 300, 3900, ALARMS)),
         (Canary(10, 15, 10), BlueGreen(Routing("CANARY", 10, 900), 600, 5100, ALARMS)),
         (Linear(20, 10, 10), BlueGreen(Routing("LINEAR", 20, 600), 600, 9600, ALARMS)),
-        (Rolling(30, 5), RollingUpdate(30, 300, 5400, ALARMS)),
+        (Rolling(30, 5), RollingUpdate(30, 300, 7560, ALARMS)),
     ],
 )
 def test_a_rollout_becomes_a_guardrail(

@@ -1,7 +1,7 @@
 """Batch by batch: new instances take the place of old ones, each batch watched for a while."""
 
 from sageops.model import RollingUpdate
-from sageops.policy import Rolling
+from sageops.policy import BATCH_MINUTES, Rolling
 from sageops.strategies.timeout import timeout_seconds
 
 __all__ = ["batches", "deployment"]
@@ -17,5 +17,5 @@ def batches(rollout: Rolling) -> int:
 
 def deployment(rollout: Rolling, alarms: tuple[str, ...]) -> RollingUpdate:
     wait = 60 * rollout.batch_minutes
-    timeout = timeout_seconds(batches(rollout) * wait)
+    timeout = timeout_seconds(batches(rollout) * (wait + 60 * BATCH_MINUTES))
     return RollingUpdate(rollout.batch_percent, wait, timeout, alarms)
