@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from msgspec import to_builtins
 from msgspec.structs import replace
 from sageops.adapters import endpoints
-from sageops.advance import alarm_names
 from sageops.errors import TroubleError
 from sageops.model import (
     CreateConfig,
@@ -45,6 +44,7 @@ from sageops.policy import (
 )
 from sageops.preflight import downgraded, preflight
 from sageops.strategies import deployment
+from sageops.watch import alarm_names
 
 from local.clock import Clock
 from local.simulator.endpoints import maintain

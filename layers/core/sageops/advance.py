@@ -13,6 +13,7 @@ from sageops.model import (
     CopyArtifact,
     CreateConfig,
     CreateModel,
+    EndpointSeen,
     Idle,
     PinArtifact,
     PutAlarms,
@@ -41,7 +42,7 @@ from sageops.moves import (
 )
 from sageops.names import artifact_url, config_name
 from sageops.policy import Stage
-from sageops.rollout import deploy, mirror, promoted_by, shift
+from sageops.rollout import deploy, mirror, promoted_by, refused, shift
 from sageops.seeing import BUSY, firing, served
 from sageops.settle import hold
 from sageops.watch import alarm_specs
@@ -131,6 +132,12 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
 
 
 def _gate(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
+    seen = view.endpoints.get(stage.name)
+    if seen is None or (isinstance(seen, EndpointSeen) and seen.status == "InService"):
+        # Before anything is touched, and before a person is asked to approve what cannot be.
+        against = refused(view, release, run, stage, seen)
+        if against is not None:
+            return against
     if stage.gate == "auto":
         begun = to_step(view, release, replace(run, begun_at=view.now), "copying")
         told = entry(view.now, release, "StageBegun", "The gate is automatic.", stage=stage.name)
@@ -174,7 +181,7 @@ def _bake(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         message = f"{stage.name} was changed behind our back: {served(seen)}."
         return stop(view, release, run, Stop("Failed", "EndpointChanged", message))
     since = run.since if run.since is not None else view.now
-    until = later(since, minutes=stage.checks.bake_minutes)
+    until = later(since, minutes=stage.checks.bake_minutes + run.unwatched_minutes)
     if view.now < until and not promoted_by(view, release, run):
         look = min(until, later(view.now, minutes=_LOOK_MINUTES))
         return Wait(look, f"{release.name} bakes in {stage.name} until {until:%H:%M}")

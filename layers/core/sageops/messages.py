@@ -65,6 +65,7 @@ _HEADLINES = {
     "Shifted": "has more of the traffic",
     "Undecided": "needs somebody to decide",
     "Stuck": "is stuck",
+    "Downgraded": "was rolled out without its protection",
     "Drifted": "was changed by hand",
     "DriftEnded": "is back as it was",
     "CorrectionFailed": "could not be brought back",

@@ -221,6 +221,7 @@ class StageRun(Struct, frozen=True):
     `alarmed` the one of them whose alarms are there; `share` the percentage of the requests last
     asked for the new version in it; `smoked`: it has passed its smoke test there. `compared_since`
     is when both versions began to serve beside each other. `begun_at`: when it left its gate.
+    `unwatched_minutes`: of the rollout, which the bake is to make up for.
     """
 
     stage: str
@@ -240,6 +241,7 @@ class StageRun(Struct, frozen=True):
     smoked: bool = False
     compared_since: datetime | None = None
     begun_at: datetime | None = None
+    unwatched_minutes: int = 0
 
 
 class Release(Struct, frozen=True):

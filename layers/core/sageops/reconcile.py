@@ -48,7 +48,18 @@ _TRIES_AGAINST_OTHERS = 8
 
 
 # Those in which what comes next depends on the endpoint.
-_LOOKED_AT = frozenset({"mirroring", "shifting", "deploying", "checking", "baking", "stopping"})
+_LOOKED_AT = frozenset(
+    {
+        "waiting",
+        "gate",
+        "mirroring",
+        "shifting",
+        "deploying",
+        "checking",
+        "baking",
+        "stopping",
+    }
+)
 
 
 class Cloud(Protocol):

@@ -31,13 +31,14 @@ from sageops.model import (
 from sageops.moves import act, entry, errand, is_paused, later, look_again, record, stop, to_step
 from sageops.names import BESIDE, SHADOW, trial_name
 from sageops.policy import Evidence, Progressive, Shadow, Stage
+from sageops.preflight import downgraded, preflight
 from sageops.seeing import BUSY, firing, out_of_order, served, share, was_tried
 from sageops.settle import hold
-from sageops.strategies import after_mirroring, deployment, progressive
+from sageops.strategies import after_mirroring, deployment, progressive, waits
 from sageops.strategies.trial import GoBack, GoOn, StayFor, Trial, look
 from sageops.watch import alarm_names, alarm_specs, comparison, verdict
 
-__all__ = ["deploy", "mirror", "promoted_by", "shift"]
+__all__ = ["deploy", "mirror", "promoted_by", "refused", "shift"]
 
 # How often the evidence is looked at: as often as it changes.
 _JUDGED_MINUTES = 1
@@ -159,6 +160,9 @@ def _to_trial(
         return _changed(view, release, run, seen)
     if is_paused(release):
         return look_again(view, f"{release.name} is paused in {stage.name}")
+    refused_ = refused(view, release, run, stage, seen)
+    if refused_ is not None:
+        return refused_
     where = errand(release, run, stage)
     if run.trials[-1:] != (trial,):
         mirrored = how.percent if isinstance(how, Shadow) else 0
@@ -237,17 +241,53 @@ def deploy(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     if seen.status != "InService":
         return hold(view, release, run, out_of_order(stage, seen))
     if seen.config == run.config:
-        checking = to_step(view, release, run, "checking")
-        told = entry(view.now, release, "Deployed", served(seen), stage=stage.name)
-        return record(view, checking, log=(told,))
+        return _deployed(view, release, run, stage, seen)
     if was_tried(run, run.config, seen):
         return _tried_in_vain(view, release, run, stage, seen)
     if is_paused(release):
         return look_again(view, f"{release.name} is paused in {stage.name}")
+    refused_ = refused(view, release, run, stage, seen)
+    if refused_ is not None:
+        return refused_
     guardrail = deployment(stage.rollout, alarm_names(run.config, stage))
     asked = replace(_asked(view, run, run.config, seen), compared_since=view.now)
     update = UpdateEndpoint(where, run.config, guardrail)
     return act(view, update, release.with_run(asked), stage.name)
+
+
+def refused(
+    view: View, release: Release, run: StageRun, stage: Stage, seen: EndpointSeen | None
+) -> Record | None:
+    """What speaks against it: held while it may pass, the end of the release if it cannot."""
+    against = preflight(stage, release.detail, seen)
+    final = next((each for each in against if not each.passes), None)
+    if final is not None:
+        why = Stop("Failed", "PreflightRefused", f"{final.message} Accepted: {final.accepted}")
+        return stop(view, release, run, why)
+    for each in against:
+        trouble = Trouble(
+            "missing",
+            stage.target.account,
+            f"Preflight of {stage.name}",
+            each.message,
+            f"Accepted: {each.accepted}",
+        )
+        return hold(view, release, run, trouble)
+    return None
+
+
+def _deployed(
+    view: View, release: Release, run: StageRun, stage: Stage, seen: EndpointSeen
+) -> Record:
+    told = entry(view.now, release, "Deployed", served(seen), stage=stage.name)
+    otherwise = downgraded(stage.rollout, seen) if run.asked_for == run.config else ""
+    if not otherwise or not run.replaced:
+        return record(view, to_step(view, release, run, "checking"), log=(told,))
+    minutes = waits(stage.rollout)
+    why = f"{otherwise} The {minutes} minutes of watching are made up for in the bake."
+    warned = entry(view.now, release, "Downgraded", why, severity="alert", stage=stage.name)
+    unwatched = replace(run, unwatched_minutes=minutes)
+    return record(view, to_step(view, release, unwatched, "checking"), log=(told, warned))
 
 
 def _asked(view: View, run: StageRun, config: str, seen: EndpointSeen) -> StageRun:

@@ -7,7 +7,7 @@ from sageops.model import BlueGreen, RollingUpdate, StageStep
 from sageops.policy import AllAtOnce, Canary, Linear, Progressive, Rolling, Rollout, Stage
 from sageops.strategies import all_at_once, canary, linear, rolling
 
-__all__ = ["after_alarming", "after_mirroring", "deployment", "longest"]
+__all__ = ["after_alarming", "after_mirroring", "deployment", "longest", "waits"]
 
 
 def after_alarming(stage: Stage) -> StageStep:
@@ -30,12 +30,13 @@ def longest(stage: Stage) -> timedelta:
     evidence = stage.checks.evidence
     looks = 2 if evidence is not None and evidence.undecided == "extend" else 1
     shadow = stage.shadow.minutes * looks if stage.shadow is not None else 0
-    waits = shadow + _waits(stage.rollout, looks) + stage.checks.bake_minutes
-    return timedelta(minutes=waits) + _MARGIN
+    minutes = shadow + waits(stage.rollout, looks) + stage.checks.bake_minutes
+    return timedelta(minutes=minutes) + _MARGIN
 
 
-def _waits(rollout: Rollout, looks: int) -> int:
-    """Minutes."""
+def waits(rollout: Rollout, looks: int = 1) -> int:
+    """Minutes that a rollout is watched for, at the most; `looks`: how often a step of ours may
+    take its time."""
     match rollout:
         case AllAtOnce():
             return rollout.bake_minutes
