@@ -462,3 +462,70 @@ def test_a_bake_ends_when_somebody_promotes() -> None:
     world.wait(1)
 
     assert world.phase(1) == "Live"
+
+
+# ---------------------------------------------------------------- preflight, and what was done
+
+
+def foreign(world: World) -> World:
+    """The endpoint serves a variant that is not of our making."""
+    world.cloud.foreign_variant = "blue"
+    return world
+
+
+def test_what_cannot_be_is_refused_before_anything_is_touched() -> None:
+    world = World(production(rollout=Canary(10, 15, 10), gate="manual")).live(1)
+    world.registered(2, "Approved")
+    detail = world.cloud.details[world.cloud.seen[2].arn]
+    world.cloud.details[world.cloud.seen[2].arn] = replace(detail, marketplace=True)
+    effects = dict(world.cloud.effects)
+
+    world.wait(10)
+
+    assert world.phase(2) == "Failed"
+    assert "AWS Marketplace" in world.reason(2)
+    assert "Accepted: all_at_once" in world.reason(2)
+    assert world.told("GateWaiting", 2) == []
+    touched = {name for name in world.cloud.effects if world.cloud.effects[name] > effects[name]}
+    assert touched <= {"PinArtifact", "LabelPackage"}
+
+
+def test_what_somebody_can_mend_is_waited_for() -> None:
+    world = foreign(World(production(rollout=Canary(10, 15, 10))).live(1))
+    world.approved(2)
+    world.wait(30)
+    assert world.phase(2) == "Paused"
+    assert "serves the variant blue" in world.reason(2)
+    assert "Accepted: " in world.reason(2)
+
+    world.cloud.foreign_variant = ""
+    world.wait(60)
+
+    assert world.phase(2) == "Live"
+
+
+def test_it_is_asked_again_right_before_the_update() -> None:
+    world = World(production(rollout=Canary(10, 15, 10))).live(1)
+    world.cloud.afterwards[PutAlarms] = lambda: setattr(world.cloud, "foreign_variant", "blue")
+    world.approved(2)
+
+    world.wait(30)
+
+    assert world.phase(2) == "Paused"
+    assert world.serves() == 1
+
+
+def test_an_update_carried_out_otherwise_is_told_and_made_up_for() -> None:
+    world = World(production(rollout=Canary(10, 15, 10))).live(1)
+    world.cloud.ignores_guardrails = True
+    world.approved(2)
+    until(world, lambda: world.step(2) == "baking")
+
+    [told] = world.told("Downgraded", 2)
+    assert "canary was asked for" in told.why
+    assert "The 25 minutes of watching are made up for in the bake." in told.why
+
+    world.wait(25)
+    assert world.step(2) == "baking"
+    world.wait(10)
+    assert world.phase(2) == "Live"

@@ -166,6 +166,10 @@ class InMemoryCloud:
     troubles: dict[type, Trouble] = field(default_factory=dict)
     unseen: dict[str, Trouble] = field(default_factory=dict)
     smoke_problem: str = ""
+    # What an endpoint's variant is called in place of ours.
+    foreign_variant: str = ""
+    # Updates are carried out at once, whatever they ask for.
+    ignores_guardrails: bool = False
     creation_failure: str = ""
     update_failures: list[str] = field(default_factory=list)
     harmed: Harmed = Harmed(1000, 30)
@@ -197,7 +201,7 @@ class InMemoryCloud:
         if it is None:
             return None
         trial = self.trials.get(it.config)
-        main = VariantSeen("main", 100 - it.share, 1)
+        main = VariantSeen(self.foreign_variant or "main", 100 - it.share, 1)
         beside = (VariantSeen("next", it.share, 1),) if trial and trial.beside == "next" else ()
         return EndpointSeen(
             it.status,
@@ -207,7 +211,7 @@ class InMemoryCloud:
             it.failure_reason,
             (main, *beside),
             ("shadow",) if trial and trial.beside == "shadow" else (),
-            guardrail=_strategy(it.guardrail),
+            guardrail="" if self.ignores_guardrails else _strategy(it.guardrail),
         )
 
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
