@@ -27,7 +27,11 @@ CHECKS = {
 }
 # Three quarters of an hour at most for what the evidence decides.
 STRATEGIES: dict[str, Document] = {
-    "all_at_once": {"rollout": {"strategy": "all_at_once", "bake_minutes": 15}},
+    # Nothing is left to be compared with: its objective decides.
+    "all_at_once": {
+        "rollout": {"strategy": "all_at_once", "bake_minutes": 15},
+        "checks": CHECKS | {"evidence": {"objectives": {"server_errors": 3}}},
+    },
     "canary": {"rollout": {"strategy": "canary", "canary_minutes": 15, "bake_minutes": 1}},
     "linear": {"rollout": {"strategy": "linear", "step_minutes": 5, "bake_minutes": 1}},
     "rolling": {"rollout": {"strategy": "rolling", "batch_minutes": 5}},

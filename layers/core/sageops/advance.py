@@ -7,13 +7,15 @@ live; or the way back (`back`).
 from msgspec.structs import replace
 
 from sageops.back import back
-from sageops.conditions import with_condition
+from sageops.conditions import find, with_condition
+from sageops.evidence import Counts
 from sageops.model import (
     Act,
     CopyArtifact,
     CreateConfig,
     CreateModel,
     EndpointSeen,
+    Entry,
     Idle,
     PinArtifact,
     PutAlarms,
@@ -42,6 +44,7 @@ from sageops.moves import (
 )
 from sageops.names import artifact_url, config_name
 from sageops.policy import Stage
+from sageops.power import assess, traffic, warning
 from sageops.rollout import deploy, mirror, promoted_by, refused, shift
 from sageops.seeing import BUSY, firing, served
 from sageops.settle import hold
@@ -138,10 +141,13 @@ def _gate(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         against = refused(view, release, run, stage, seen)
         if against is not None:
             return against
+    warned: tuple[Entry, ...] = ()
+    if run.step == "waiting":
+        release, warned = _powered(view, release, stage)
     if stage.gate == "auto":
         begun = to_step(view, release, replace(run, begun_at=view.now), "copying")
         told = entry(view.now, release, "StageBegun", "The gate is automatic.", stage=stage.name)
-        return record(view, begun, log=(told,))
+        return record(view, begun, log=(*warned, told))
     wish = view.records.wishes.get(release.version)
     word = wish.approvals.get(stage.name) if wish is not None else None
     if word is not None and word.at >= release.admitted_at:
@@ -158,14 +164,37 @@ def _gate(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
             stage=stage.name,
             by=word.by,
         )
-        return record(view, begun, log=(told,))
+        return record(view, begun, log=(*warned, told))
     if run.step == "gate":
         return Idle(f"{release.name} waits for a person to approve {stage.name}")
     message = f"Waits for a person to approve {stage.name}."
     asked = to_step(view, release, run, "gate")
     asked = with_condition(asked, "Approved", False, "GateWaiting", message, view.now)
     told = entry(view.now, release, "GateWaiting", message, severity="action", stage=stage.name)
-    return record(view, asked, log=(told,))
+    return record(view, asked, log=(*warned, told))
+
+
+def _powered(view: View, release: Release, stage: Stage) -> tuple[Release, tuple[Entry, ...]]:
+    """The release, with a warning where this stage's comparisons would find too little in the
+    traffic of the last day."""
+    weak = _too_weak(stage, view.traffic[stage.name]) if stage.name in view.traffic else ""
+    known = find(release.conditions, "Underpowered")
+    if not weak:
+        if known is None or not known.status:
+            return release, ()
+        message = f"{stage.name} has traffic enough for what the policy wants to see."
+        return with_condition(release, "Underpowered", False, "Enough", message, view.now), ()
+    message = f"{stage.name}: {weak}"
+    told = entry(view.now, release, "Underpowered", message, severity="info", stage=stage.name)
+    return with_condition(release, "Underpowered", True, "TooLittle", message, view.now), (told,)
+
+
+def _too_weak(stage: Stage, minutes: tuple[Counts, ...]) -> str:
+    """Empty, or what is not enough and what would do."""
+    if not minutes:
+        return "no requests in the last day, so there is nothing to compare the new version with."
+    found = assess(stage, traffic(minutes, len(minutes)))
+    return " ".join(warning(each) for each in found if not each.enough)
 
 
 def _bake(view: View, release: Release, run: StageRun, stage: Stage) -> Step:

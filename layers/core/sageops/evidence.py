@@ -372,8 +372,11 @@ class _History:
             yield cell, [index for index, each in enumerate(cells) if each == cell]
 
     def _bin(self, centre: float, indices: Sequence[int], log_odds: list[float]) -> _Bin:
-        errors = [self.errors[index] for index in indices]
-        distances = [log_odds[index] - centre for index in indices]
+        errors = self.errors
+        if len(indices) < len(errors):
+            errors = [errors[index] for index in indices]
+            log_odds = [log_odds[index] for index in indices]
+        distances = [each - centre for each in log_odds]
         squares = list(map(mul, distances, distances))
         cubes = list(map(mul, squares, distances))
         by_cube = list(map(mul, errors, cubes))

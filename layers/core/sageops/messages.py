@@ -65,6 +65,7 @@ _HEADLINES = {
     "Shifted": "has more of the traffic",
     "Undecided": "needs somebody to decide",
     "Stuck": "is stuck",
+    "Underpowered": "has too little traffic to be judged by",
     "Downgraded": "was rolled out without its protection",
     "Drifted": "was changed by hand",
     "DriftEnded": "is back as it was",

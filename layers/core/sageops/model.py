@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sageops.evidence import Minute
+from sageops.evidence import Counts, Minute
 from sageops.policy import Policy, RealTime, SmokeRequest, Target
 
 __all__ = [
@@ -130,7 +130,9 @@ Phase = Literal[
     "Aborted",
 ]
 
-ConditionType = Literal["Approved", "Blocked", "Paused", "Live", "Ended", "Stuck", "Drifted"]
+ConditionType = Literal[
+    "Approved", "Blocked", "Paused", "Live", "Ended", "Stuck", "Drifted", "Underpowered"
+]
 
 
 class Condition(Struct, frozen=True):
@@ -457,7 +459,8 @@ class View(Struct, frozen=True):
     `endpoints` has an entry for every stage that was looked at (None: no such endpoint, a
     Trouble: it could not be looked at);
     `alarms` are those that watch the stage's configuration of interest; `minutes` the closed
-    minutes of a rollout under way, by stage and metric, where the policy wants evidence.
+    minutes of a rollout under way, by stage and metric, where the policy wants evidence; `traffic`
+    those of the last day, of what a stage served before a release comes to it.
     """
 
     now: datetime
@@ -468,6 +471,7 @@ class View(Struct, frozen=True):
     alarms: Mapping[str, tuple[AlarmSeen, ...]] = {}
     minutes: Mapping[str, Mapping[str, tuple[Minute, ...]]] = {}
     training: TrainingSeen | None = None
+    traffic: Mapping[str, tuple[Counts, ...]] = {}
 
 
 # ---------------------------------------------------------------- steps: what to do next

@@ -11,11 +11,12 @@ from typing import Protocol, assert_never
 from msgspec.structs import replace
 
 from sageops.errors import Conflict, TroubleError
-from sageops.evidence import Minute
+from sageops.evidence import Counts, Minute
 from sageops.model import (
     Act,
     Action,
     AlarmSeen,
+    Arm,
     EndpointSeen,
     Errand,
     Head,
@@ -33,8 +34,10 @@ from sageops.model import (
     Wait,
 )
 from sageops.moves import current_run, errand, is_underway
+from sageops.names import VARIANT
 from sageops.plan import LEASE, plan, to_describe
 from sageops.policy import Stage
+from sageops.power import plans
 from sageops.settle import after, troubled
 from sageops.watch import Comparison, alarm_names, comparison, watched_config
 
@@ -78,6 +81,8 @@ class Cloud(Protocol):
     def minutes(
         self, errand: Errand, compared: Comparison, slow_ms: int | None
     ) -> Mapping[str, tuple[Minute, ...]]: ...
+
+    def traffic(self, errand: Errand, arm: Arm) -> tuple[Counts, ...]: ...
 
     def apply(self, action: Action) -> Outcome: ...
 
@@ -194,6 +199,7 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
     endpoints: dict[str, EndpointSeen | Trouble | None] = {}
     alarms: dict[str, tuple[AlarmSeen, ...]] = {}
     minutes: dict[str, Mapping[str, tuple[Minute, ...]]] = {}
+    traffic: dict[str, tuple[Counts, ...]] = {}
     for release, stage, config in _of_interest(records):
         policy = records.policies.get(release.policy_version)
         if policy is None:
@@ -202,13 +208,17 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
         try:
             endpoints[stage] = cloud.endpoint(where)
             alarms[stage] = cloud.alarms(where, alarm_names(config, policy.stage(stage)))
-            compared = comparison(release.run(stage), policy.stage(stage))
+            run = release.run(stage)
+            served = records.head.live.get(stage)
+            if run.step == "waiting" and served is not None and plans(policy.stage(stage)):
+                traffic[stage] = cloud.traffic(where, Arm(served.config, VARIANT))
+            compared = comparison(run, policy.stage(stage))
             if compared is not None:
                 minutes[stage] = cloud.minutes(where, compared, _slow_ms(policy.stage(stage)))
         except TroubleError as error:
             endpoints[stage] = error.trouble
     by_version = {package.version: package for package in packages}
-    return View(now, records, by_version, details, endpoints, alarms, minutes, seen)
+    return View(now, records, by_version, details, endpoints, alarms, minutes, seen, traffic)
 
 
 def _of_interest(records: Records) -> list[tuple[Release, str, str]]:

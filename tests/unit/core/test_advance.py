@@ -818,7 +818,7 @@ BAD = Minute(Counts(900, 1), Counts(100, 5))
 
 def test_a_canary_that_is_worse_goes_back_though_no_alarm_fires() -> None:
     world = World(*JUDGED).live(1)
-    world.cloud.traffic = BAD
+    world.cloud.rates = BAD
 
     world.approved(2)
     world.wait(30)
@@ -830,7 +830,7 @@ def test_a_canary_that_is_worse_goes_back_though_no_alarm_fires() -> None:
 
 def test_a_canary_that_is_no_worse_is_not_held_up() -> None:
     world = World(*JUDGED).live(1)
-    world.cloud.traffic = GOOD
+    world.cloud.rates = GOOD
 
     world.approved(2)
     world.wait(120)
@@ -851,7 +851,7 @@ def test_no_traffic_is_no_evidence_and_says_so() -> None:
 
 def test_without_evidence_nothing_is_compared() -> None:
     world = World(*ONE_STAGE).live(1)
-    world.cloud.traffic = BAD
+    world.cloud.rates = BAD
 
     world.approved(2)
     world.wait(120)

@@ -34,7 +34,7 @@ SHADOWED = production(shadow=Shadow(50, minutes=60))
 def releasing(traffic: Minute, *stages: Stage) -> World:
     """Version 1 is live, and version 2 has been approved."""
     world = World(*stages).live(1)
-    world.cloud.traffic = traffic
+    world.cloud.rates = traffic
     world.cloud.shares.clear()
     world.approved(2)
     return world
@@ -144,7 +144,7 @@ def test_the_evidence_may_come_while_a_person_is_waited_for() -> None:
     world.wait(30)
     assert world.phase(2) == "Paused"
 
-    world.cloud.traffic = GOOD
+    world.cloud.rates = GOOD
     world.wait(180)
 
     assert world.phase(2) == "Live"
@@ -189,7 +189,7 @@ def test_paused_it_stays_where_it_is_and_goes_on_when_resumed() -> None:
 def test_paused_it_goes_back_all_the_same() -> None:
     world = at_share(5, GOOD)
     world.paused(2)
-    world.cloud.traffic = BAD
+    world.cloud.rates = BAD
 
     world.wait(60)
 
@@ -245,7 +245,7 @@ def test_weights_that_somebody_changed_are_put_back() -> None:
 @pytest.mark.parametrize("when", ["before", "afterwards"])
 def test_a_lost_function_changes_nothing(action: type, when: str) -> None:
     world = World(PROGRESSIVE).live(1)
-    world.cloud.traffic = GOOD
+    world.cloud.rates = GOOD
     world.cloud.shares.clear()
 
     def crash() -> None:
@@ -305,7 +305,7 @@ def test_a_trial_that_does_not_come_up_ends_it() -> None:
 
 def test_the_services_own_failure_is_tried_again() -> None:
     world = World(PROGRESSIVE).live(1)
-    world.cloud.traffic = GOOD
+    world.cloud.rates = GOOD
     world.cloud.update_failures.append("Request to service failed. Try again.")
     world.approved(2)
 
@@ -344,7 +344,7 @@ def test_the_share_only_moves_as_the_verdicts_allow(looks: list[Minute], words: 
     world = releasing(SILENT, PROGRESSIVE)
     until(world, lambda: world.endpoint().share == 5)
     for number, traffic in enumerate(looks):
-        world.cloud.traffic = traffic
+        world.cloud.rates = traffic
         match words[number] if number < len(words) else "":
             case "pause":
                 world.paused(2)
@@ -417,7 +417,7 @@ def test_a_shadow_may_come_before_a_guardrail(rollout: Any) -> None:
 def test_a_canary_after_a_shadow_is_compared_anew() -> None:
     world = in_shadow(GOOD, rollout=Canary(10, 30, 10))
     until(world, lambda: bool(world.endpoint().pending))
-    world.cloud.traffic = BAD
+    world.cloud.rates = BAD
 
     world.wait(60)
 
@@ -529,3 +529,39 @@ def test_an_update_carried_out_otherwise_is_told_and_made_up_for() -> None:
     assert world.step(2) == "baking"
     world.wait(10)
     assert world.phase(2) == "Live"
+
+
+# ---------------------------------------------------------------- power
+
+
+def test_too_little_traffic_is_said_before_a_person_is_asked() -> None:
+    world = World(production(rollout=Canary(10, 15, 10), gate="manual")).live(1)
+    world.cloud.last_day = (Counts(20, 0),) * 1440
+    world.approved(2)
+
+    world.wait(10)
+
+    assert world.condition(2, "Underpowered") == (True, "TooLittle")
+    told = [entry.what for entry in world.store.log if entry.version == 2]
+    assert told.index("Underpowered") < told.index("GateWaiting")
+    assert "of the requests for 15 minutes" in world.told("Underpowered", 2)[0].why
+    assert world.phase(2) == "AwaitingApproval"
+
+
+def test_enough_traffic_is_no_news() -> None:
+    world = World(production(rollout=Canary(10, 60, 10))).live(1)
+    world.cloud.last_day = (Counts(20_000, 20),) * 1440
+    world.approved(2)
+
+    world.wait(10)
+
+    assert world.told("Underpowered", 2) == []
+
+
+def test_no_traffic_at_all_is_said_too() -> None:
+    world = World(PROGRESSIVE).live(1)
+    world.approved(2)
+
+    world.wait(10)
+
+    assert "no requests in the last day" in world.told("Underpowered", 2)[0].why

@@ -15,11 +15,12 @@ import msgspec
 from msgspec.structs import replace
 from sageops.conditions import find, phase, reason
 from sageops.errors import Conflict, TroubleError
-from sageops.evidence import SERVER_ERRORS, Minute
+from sageops.evidence import SERVER_ERRORS, Counts, Minute
 from sageops.model import (
     Action,
     AlarmSeen,
     Approval,
+    Arm,
     Artifact,
     BlueGreen,
     ConditionType,
@@ -174,7 +175,9 @@ class InMemoryCloud:
     update_failures: list[str] = field(default_factory=list)
     harmed: Harmed = Harmed(1000, 30)
     # What both fleets are asked in a minute of a rollout, and how they fail.
-    traffic: Minute = Minute()
+    rates: Minute = Minute()
+    # What a stage served lately.
+    last_day: tuple[Counts, ...] = ()
     # What happens in the middle of an action: before its effect, and after it.
     before: dict[type, Callable[[], None]] = field(default_factory=dict)
     afterwards: dict[type, Callable[[], None]] = field(default_factory=dict)
@@ -220,10 +223,13 @@ class InMemoryCloud:
     def minutes(
         self, errand: Errand, compared: Comparison, slow_ms: int | None
     ) -> Mapping[str, tuple[Minute, ...]]:
-        """One minute of `traffic` for each that has passed since both began to serve."""
+        """One minute of `rates` for each that has passed since both began to serve."""
         passed = int((self.clock() - compared.since).total_seconds() // 60)
         begins = (compared.since + timedelta(minutes=each) for each in range(passed))
-        return {SERVER_ERRORS: tuple(replace(self.traffic, at=at) for at in begins)}
+        return {SERVER_ERRORS: tuple(replace(self.rates, at=at) for at in begins)}
+
+    def traffic(self, errand: Errand, arm: Arm) -> tuple[Counts, ...]:
+        return self.last_day
 
     def apply(self, action: Action) -> Outcome:
         kind = type(action)

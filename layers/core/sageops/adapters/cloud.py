@@ -7,10 +7,11 @@ from typing import Any, assert_never
 from sageops.adapters import artifacts, endpoints, metrics
 from sageops.adapters.identity import Targets
 from sageops.adapters.registry import Registry
-from sageops.evidence import Minute
+from sageops.evidence import Counts, Minute
 from sageops.model import (
     Action,
     AlarmSeen,
+    Arm,
     CopyArtifact,
     CountHarm,
     CreateConfig,
@@ -75,6 +76,10 @@ class Aws:
     ) -> Mapping[str, tuple[Minute, ...]]:
         client = self._targets.client(errand, "cloudwatch")
         return metrics.see_minutes(client, errand, compared, self._clock(), slow_ms)
+
+    def traffic(self, errand: Errand, arm: Arm) -> tuple[Counts, ...]:
+        client = self._targets.client(errand, "cloudwatch")
+        return metrics.see_traffic(client, errand, arm, self._clock())
 
     def apply(self, action: Action) -> Outcome:
         """Have the effect. Doing the same action twice has it once. Raises `TroubleError`."""
