@@ -60,7 +60,7 @@ def create_model_package_group(site: Site, parameters: Document) -> Document:
 
 def describe_model_package_group(site: Site, parameters: Document) -> Document:
     """`DescribeModelPackageGroup`, by name or ARN."""
-    return copied(_group(site, parameters["ModelPackageGroupName"]).document)
+    return _group(site, parameters["ModelPackageGroupName"]).document
 
 
 def list_model_package_groups(site: Site, parameters: Document) -> Document:
@@ -160,7 +160,7 @@ def describe_model_package(site: Site, parameters: Document) -> Document:
     name here [unverified].
     """
     package = _package(site, parameters["ModelPackageName"])
-    return {"ModelPackageName": package["ModelPackageGroupName"], **copied(package)}
+    return {"ModelPackageName": package["ModelPackageGroupName"], **package}
 
 
 def update_model_package(site: Site, parameters: Document) -> Document:
@@ -348,7 +348,8 @@ def _listed(
 
 
 def _given(document: Document, *names: str) -> Document:
-    return {name: copied(document[name]) for name in names if name in document}
+    # Not copied: whatever comes in by the front door, or goes out by it, is.
+    return {name: document[name] for name in names if name in document}
 
 
 def _without(document: Document, *names: str) -> Document:

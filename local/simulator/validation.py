@@ -49,6 +49,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "timestamp": datetime,
 }
 
+# Requests that passed, as they were written: most are asked again and again, word for word.
+_passed: set[tuple[str, str]] = set()
+_REMEMBERED = 4096
+
 
 @cache
 def _service_model() -> Any:
@@ -86,11 +90,17 @@ def validate(operation: str, parameters: Document) -> None:
     does not have is refused too, as botocore's client does.
     """
     shape = input_shape(operation)
-    problems = [] if shape is None else list(_problems(shape, parameters, ""))
+    request = (operation, repr(parameters))
+    if shape is None or request in _passed:
+        return
+    problems = list(_problems(shape, parameters, ""))
     if problems:
         noun = "error" if len(problems) == 1 else "errors"
         message = f"{len(problems)} validation {noun} detected: {'; '.join(problems)}"
         raise ServiceError("ValidationException", message)
+    if len(_passed) == _REMEMBERED:
+        _passed.clear()
+    _passed.add(request)
 
 
 def _problems(shape: Any, value: Any, path: str) -> Iterator[str]:

@@ -190,6 +190,10 @@ class Call:
         return "/sageops" in self.caller
 
 
+# Operation, moment, and what the call is about.
+Crash = tuple[str, Literal["before", "after"], str]
+
+
 @dataclass(frozen=True)
 class State:
     """All that can be seen of a group."""
@@ -209,7 +213,7 @@ class World:
     company: Company
     models: Models
     calls: list[Call]
-    crashes: list[tuple[str, str]]
+    crashes: list[Crash]
     folder: Path
     _groups: int = 0
     _expected: list[str] = field(default_factory=list)
@@ -293,10 +297,10 @@ class World:
             effects(self, it),
         )
 
-    def crash_at(self, operation: str, when: Literal["before", "after"]) -> None:
+    def crash_at(self, operation: str, when: Literal["before", "after"], of: str = "") -> None:
         """Let the worker of the product's next call of the operation be gone: before SageMaker
-        hears of it, or after it did what it was asked for."""
-        self.crashes.append((operation, when))
+        hears of it, or after it did what it was asked for. `of`: the call's parameters name it."""
+        self.crashes.append((operation, when, of))
 
     def invocations_of(self, function: str, event_id: str) -> list[Invocation]:
         """The calls of a function with the event of that id."""
@@ -345,21 +349,22 @@ def opened(models: Models, start: datetime, folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def _watched(simulator: Simulator) -> Iterator[tuple[list[Call], list[tuple[str, str]]]]:
+def _watched(simulator: Simulator) -> Iterator[tuple[list[Call], list[Crash]]]:
     calls: list[Call] = []
-    crashes: list[tuple[str, str]] = []
+    crashes: list[Crash] = []
     call = simulator.call
 
-    def crash(operation: str, when: str) -> None:
-        if (operation, when) in crashes:
-            crashes.remove((operation, when))
-            raise LostFunction("the worker is gone")
+    def crash(operation: str, when: Literal["before", "after"], about: Document) -> None:
+        for planned in crashes:
+            if planned[:2] == (operation, when) and planned[2] in str(about):
+                crashes.remove(planned)
+                raise LostFunction("the worker is gone")
 
     def watched(
         account: str, region: str, operation: str, parameters: Document, caller: str = ""
     ) -> Document:
         error = ""
-        crash(operation, "before")
+        crash(operation, "before", parameters)
         try:
             answer = call(account, region, operation, parameters, caller)
         except ServiceError as refused:
@@ -368,7 +373,7 @@ def _watched(simulator: Simulator) -> Iterator[tuple[list[Call], list[tuple[str,
         finally:
             now = datetime.now(UTC)
             calls.append(Call(now, account, caller, operation, parameters, error))
-        crash(operation, "after")
+        crash(operation, "after", parameters)
         return answer
 
     with patch.object(simulator, "call", watched):
@@ -378,8 +383,8 @@ def _watched(simulator: Simulator) -> Iterator[tuple[list[Call], list[tuple[str,
 # ---------------------------------------------------------------- what people do, and what they see
 
 
-def register(it: Company, model: Model | None = None) -> int:
-    """Register a version with this artefact, to be approved; its number."""
+def register(it: Company, model: Model | None = None, status: str = "PendingManualApproval") -> int:
+    """Register a version with this artefact, to be approved or in that status; its number."""
     model = model or Model()
     bucket = it.outputs[HUB]["ModelBucketName"]
     key = f"{it.group}/{model.name}/model.tar.gz"
@@ -390,7 +395,7 @@ def register(it: Company, model: Model | None = None) -> int:
     }
     made = it.cloud.client("sagemaker").create_model_package(
         ModelPackageGroupName=it.group,
-        ModelApprovalStatus="PendingManualApproval",
+        ModelApprovalStatus=status,
         InferenceSpecification={
             "Containers": [container],
             "SupportedContentTypes": ["application/json"],

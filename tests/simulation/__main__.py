@@ -5,13 +5,15 @@ the command that replays it; the exit status is 1.
 """
 
 import argparse
+import itertools
 import multiprocessing
 import os
+import resource
 import sys
 import time
 from collections import Counter
 
-from tests.simulation.every_call import cut_off
+from tests.simulation.every_call import HOWS, STORIES, cut_off
 from tests.simulation.played import Played, play, replayed, shortened
 from tests.simulation.shrink import only
 from tests.simulation.story import CHANGES, FAULTS, story
@@ -57,31 +59,40 @@ def _many(seeds: range, processes: int) -> int:
     steps, injected, failed = 0, Counter[str](), list[Played]()
     thorough = len(seeds) >= _ENOUGH
     with multiprocessing.Pool(processes) as pool:
-        calls = pool.imap(_cut_off, CHANGES if thorough else ())
+        each = itertools.product(STORIES, CHANGES) if thorough else ()
+        calls = pool.imap(_cut_off, each)
         for result in pool.imap_unordered(play, seeds, chunksize=10):
             steps += result.steps
             injected.update(result.injected)
             if result.violation:
                 failed.append(result)
         cut = [outcome for outcomes in calls for outcome in outcomes]
+        pool.close()
+        pool.join()
     took = time.monotonic() - began
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = children.ru_utime + children.ru_stime
     _summary(injected)
     wrong = [f"  {fault}: {problem}" for fault, problem in cut if problem]
     never = [name for name in FAULTS if not injected[name]] if thorough else []
     if thorough:
-        print(f"{len(cut)} calls of one story cut off, each at its index: {len(wrong)} violations")
+        print(
+            f"{len(cut) // len(HOWS)} calls of {len(STORIES)} stories cut off, each at its index "
+            f"and in {len(HOWS)} ways: {len(cut)} worlds, {len(wrong)} violations"
+        )
         print("\n".join(wrong))
         print(f"Never injected: {', '.join(never) or 'none'}")
     print(
-        f"{len(seeds)} seeds, {steps} steps, {took:.0f} s on {processes} processes: "
-        f"{len(failed)} violations"
+        f"{len(seeds)} seeds, {steps} steps, {took:.0f} s on {processes} processes "
+        f"({busy:.0f} s of CPU): {len(failed)} violations"
     )
     _show(sorted(failed, key=lambda result: result.seed))
     return 1 if failed or wrong or never else 0
 
 
-def _cut_off(operation: str) -> list[tuple[str, str]]:
-    return [(str(fault), problem) for fault, problem in cut_off(operation)]
+def _cut_off(what: tuple[str, str]) -> list[tuple[str, str]]:
+    """In a process of its own: the calls of one operation in one story."""
+    return [(f"{what[0]}: {fault}", problem) for fault, problem in cut_off(*what)]
 
 
 def _show(failed: list[Played]) -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -114,6 +115,12 @@ class _Client:
 _CAMEL = re.compile(r"(?:^|_)([a-z])")
 
 
+@cache
+def _operation_of(method: str) -> str:
+    """`DescribeEndpoint` of `describe_endpoint`."""
+    return _CAMEL.sub(lambda match: match[1].upper(), method)
+
+
 @dataclass
 class _SageMaker(_Client):
     """Every operation of the simulator under boto3's name for it."""
@@ -121,7 +128,7 @@ class _SageMaker(_Client):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        operation = _CAMEL.sub(lambda match: match[1].upper(), name)
+        operation = _operation_of(name)
 
         def method(**parameters: Any) -> Any:
             return self._operation(operation, parameters)

@@ -1,9 +1,8 @@
-"""One story, in which everything happens that a release can come to, and each of its calls that
-changes something cut off at every index: before its effect and after it, by a crash, or with the
-request or its answer lost.
+"""Short stories, in which everything happens that a release can come to, and each of their calls
+that changes something cut off at every index: before its effect and after it, by a crash, or with
+the request or its answer lost.
 
-The first version goes live, the second is taken back from production after its smoke test, the
-third is aborted in the middle of its rollout, the fourth replaces the first.
+All but one begin alike: the first version goes live. What they have in common is cut off once.
 """
 
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from tests.simulation.story import (
     CallFails,
     FleetFails,
     How,
+    Item,
     OpensGate,
     Registers,
     Says,
@@ -34,7 +34,7 @@ from tests.simulation.story import (
 )
 from tests.simulation.world import World
 
-__all__ = ["FIRST_FAILS", "HOWS", "STORY", "cut_off", "undisturbed"]
+__all__ = ["FIRST", "HOWS", "STORIES", "cut_off", "undisturbed"]
 
 _CHECKS = Checks(
     smoke=(SmokeRequest("{}", expect="predictions", latency_ms=60_000),), bake_minutes=5
@@ -61,25 +61,37 @@ _POLICY = Policy(
     ),
     Training("churn-training"),
 )
-STORY = Story(
+_GATE = OpensGate("churn.1", "production", 1)
+# The first version goes live, and a night's training is started.
+FIRST = Story(
     0,
     (_POLICY,),
-    (
-        WantsTraining(1),
-        Registers(2, "churn", "churn.1", "good", approved=True),
-        Registers(20, "churn", "churn.2", "rude", approved=True),
-        Registers(70, "churn", "churn.3", "good", approved=True),
-        Says(85, "aborts", "churn.3"),
-        FleetFails(100, "churn", "staging", "SERVICE"),
-        Registers(101, "churn", "churn.4", "good", approved=False),
-        Says(102, "approves", "churn.4"),
-        *(OpensGate(f"churn.{number}", "production", 1) for number in (1, 2, 3, 4)),
+    (WantsTraining(1), Registers(2, "churn", "churn.1", "good", approved=True), _GATE),
+)
+
+
+def _then(*items: Item) -> Story:
+    """What happens to a second version, once the first is at rest."""
+    return replace(FIRST, items=(*FIRST.items, *items, replace(_GATE, label="churn.2")))
+
+
+STORIES: dict[str, Story] = {
+    "the first goes live": FIRST,
+    "the first fails": replace(
+        FIRST, items=(Registers(2, "churn", "churn.1", "rude", approved=True), _GATE)
     ),
-)
-# The endpoint of a first version that fails is deleted: a story of its own.
-FIRST_FAILS = replace(
-    STORY, items=(Registers(2, "churn", "churn.1", "rude", approved=True), *STORY.items[-4:])
-)
+    "taken back after its smoke test": _then(
+        Registers(25, "churn", "churn.2", "rude", approved=True)
+    ),
+    "aborted in the middle of its rollout": _then(
+        Registers(25, "churn", "churn.2", "good", approved=True), Says(40, "aborts", "churn.2")
+    ),
+    "approved late, and tried again after a failure of the service": _then(
+        FleetFails(25, "churn", "staging", "SERVICE"),
+        Registers(26, "churn", "churn.2", "good", approved=False),
+        Says(27, "approves", "churn.2"),
+    ),
+}
 HOWS: tuple[How, ...] = ("crash before", "crash after", "request lost", "answer lost")
 
 
@@ -89,13 +101,16 @@ def undisturbed(story: Story) -> World:
 
 
 def cut_off(
-    operation: str, every: int = 1, hows: tuple[How, ...] = HOWS
+    name: str, operation: str, every: int = 1, hows: tuple[How, ...] = HOWS
 ) -> Iterator[tuple[CallFails, str]]:
-    """Each fault of the operation's calls, or each so-manieth, and what is wrong with the world
-    that it leaves: empty, or an invariant, another end, a fault that was never injected."""
-    story = FIRST_FAILS if operation == "sagemaker:DeleteEndpoint" else STORY
+    """Each fault of the operation's calls in a story, or each so-manieth, and what is wrong with
+    the world that it leaves: empty, or an invariant, another end, a fault that was not injected."""
+    story = STORIES[name]
     usual = undisturbed(story)
-    for occurrence in range(1, usual.wire.counts[operation] + 1, every):
+    before = 0
+    if story is not FIRST and story.items[: len(FIRST.items)] == FIRST.items:
+        before = undisturbed(FIRST).wire.counts[operation]
+    for occurrence in range(before + 1, usual.wire.counts[operation] + 1, every):
         for how in hows:
             fault = CallFails(operation, occurrence, how)
             world = World(replace(story, items=(*story.items, fault)), INVARIANTS).play()

@@ -16,7 +16,7 @@ from local.simulator.site import Document
 from tests.simulation.wire import CHANGES, Call
 from tests.simulation.world import BOUND, HUB, Change, World
 
-__all__ = ["INVARIANTS", "differences", "ends", "restless"]
+__all__ = ["INVARIANTS", "differences", "ends", "letters", "restless"]
 
 _BUSY = {"Creating", "Updating", "RollingBack", "Deleting"}
 _MOVES = {"sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:DeleteEndpoint"}
@@ -338,7 +338,7 @@ def differences(world: World, twin: World) -> Iterator[str]:
     for what, mine, theirs in (
         ("the endpoints", _endpoints(world), _endpoints(twin)),
         ("the releases", _phases(world), _phases(twin)),
-        ("what people were told", _letters(world), _letters(twin)),
+        ("what people were told", letters(world), letters(twin)),
         ("the side effects", _effects(world), _effects(twin)),
     ):
         if mine != theirs:
@@ -368,7 +368,8 @@ def _phases(world: World) -> dict[str, str]:
     return {release.name: phase(release.conditions) for release in world.releases.values()}
 
 
-def _letters(world: World) -> dict[str, int]:
+def letters(world: World) -> dict[str, int]:
+    """How often people were told what, by the subject."""
     counted: dict[str, int] = {}
     for told in world.told:
         # That something keeps failing is told of the fault, not of what people did.

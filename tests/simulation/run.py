@@ -39,7 +39,10 @@ class Run:
         self._error: BaseException | None = None
         self._over = False
         self._thread: threading.Thread | None = None
-        self._mine, self._theirs = threading.Semaphore(0), threading.Semaphore(0)
+        # Each side waits for its own lock, and hands the baton over by opening the other's.
+        self._mine, self._theirs = threading.Lock(), threading.Lock()
+        self._mine.acquire()
+        self._theirs.acquire()
         self._killed = False
         self.has_paused = False
 

@@ -16,7 +16,7 @@ from sageops.model import Live, Record
 from sageops.policy import Policy
 
 from tests.simulation import invariants
-from tests.simulation.every_call import STORY
+from tests.simulation.every_call import FIRST
 from tests.simulation.invariants import differences
 from tests.simulation.played import play_story
 from tests.simulation.story import (
@@ -36,7 +36,7 @@ from tests.simulation.world import World
 Break = Callable[[pytest.MonkeyPatch], None]
 Invariant = Callable[[World], Iterator[str]]
 
-_PRODUCTION = Policy("churn", STORY.policies[0].stages[1:])
+_PRODUCTION = Policy("churn", FIRST.policies[0].stages[1:])
 _FIRST = Registers(1, "churn", "churn.1", "good", approved=True)
 _OPEN = OpensGate("churn.1", "production", 1)
 _LIVE = (_FIRST, _OPEN)

@@ -148,7 +148,8 @@ class Wire:
         if fault is not None and fault.how == "stall" and not self.actor.may_pause:
             # Only a run that was begun near its moment stands still; the next one will be.
             self.fails[operation, self.counts[operation] + 1] = fault
-        elif fault is not None:
+            fault = None
+        if fault is not None:
             self._hit(f"{fault.how}", operation)
             self._before(fault, operation)
         self._refused(operation, credentials)
@@ -174,12 +175,15 @@ class Wire:
         do: Callable[[], T],
         credentials: Credentials | None,
     ) -> Callable[[bool], T]:
+        if operation not in CHANGES:
+            # Most calls only read, or concern the hub's table and queue: nobody asks for them.
+            return lambda again: self._done(operation, do)
         actor = self.actor
         assert actor is not None
 
         def send(again: bool) -> T:
             status = ""
-            if "EndpointName" in parameters and operation in CHANGES:
+            if "EndpointName" in parameters:
                 status = self.status(account, region, parameters["EndpointName"])
             error = ""
             try:
@@ -188,21 +192,20 @@ class Wire:
                 error = str(refused.response["Error"]["Message"])
                 raise
             finally:
-                if operation in CHANGES:
-                    call = Call(
-                        self.clock.now,
-                        actor.name,
-                        actor.began,
-                        operation,
-                        account,
-                        region,
-                        parameters,
-                        credentials,
-                        error,
-                        again,
-                        status,
-                    )
-                    self.journal.append(call)
+                call = Call(
+                    self.clock.now,
+                    actor.name,
+                    actor.began,
+                    operation,
+                    account,
+                    region,
+                    parameters,
+                    credentials,
+                    error,
+                    again,
+                    status,
+                )
+                self.journal.append(call)
 
         return send
 

@@ -8,10 +8,10 @@ of a person and every change of the world, the invariants look at what is new.
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -230,7 +230,7 @@ class World:
 
     def play(self) -> "World":
         """Let the story happen, until everything is at rest or something is violated."""
-        self._set_the_scene()
+        self.begin()
         people = sorted(
             (i for i in self.story.items if isinstance(i, Registers | Says)), key=lambda i: i.at
         )
@@ -245,6 +245,31 @@ class World:
                 self._at(item.at, self._acting(item))
             last = max((getattr(i, "at", 0.0) for i in self.story.items), default=0.0)
             self._run_until(START + timedelta(minutes=last))
+        self.end()
+        return self
+
+    def let(self, item: Item) -> None:
+        """Have an item happen now, or wait from now on, whatever its own time says."""
+        if hasattr(item, "at"):
+            timed: Any = item
+            item = replace(timed, at=(self.clock.now - START) / timedelta(minutes=1))
+        self._prepare(item)
+        if isinstance(item, Registers | Says):
+            self._at(item.at, self._acting(item))
+        self.pass_time(_LATENCY)
+
+    def open_gate(self, label: str, stage: str) -> None:
+        """Somebody approves the stage now, asked or not."""
+        group, version = self.versions[label]
+        self._open_gate(group, version, stage)
+        self.look_at_what_is_new()
+
+    def pass_time(self, span: timedelta) -> None:
+        """Let time pass, and whatever happens meanwhile."""
+        self._run_until(self.clock.now + span)
+
+    def end(self) -> None:
+        """No more faults, after a while; everything comes to rest, and that is looked at."""
         self._rest(_FAULTS_LAST)
         self._stop_faults()
         self._rest(BOUND)
@@ -253,7 +278,6 @@ class World:
         for run in self._runs:
             if not run.is_over:
                 run.kill()
-        return self
 
     def _rest(self, limit: timedelta) -> None:
         """Let time pass until everything is at rest, or the limit is over."""
@@ -266,7 +290,8 @@ class World:
     def _run_until(self, when: datetime) -> None:
         self.clock.run_while(lambda: not self.violation, when - self.clock.now)
 
-    def _set_the_scene(self) -> None:
+    def begin(self) -> None:
+        """The groups with their policies, and nothing in them yet."""
         for policy in self.story.policies:
             self.registry("CreateModelPackageGroup", ModelPackageGroupName=policy.group)
             self._push(policy)
@@ -377,6 +402,10 @@ class World:
                 self.violation = f"{invariant.__name__}: {problem}"
         self.new_changes = []
         self.new_calls = []
+
+    def count(self, what: Literal["events", "messages", "records"]) -> int:
+        """How many there have been so far."""
+        return self._counts[what]
 
     # ------------------------------------------------------------ people
 
