@@ -19,6 +19,7 @@ from sageops.model import EndpointSeen, Entry, Head, Phase, Release
 from typer.testing import CliRunner
 
 from cli.main import app
+from local.authorization import ORGANIZATION
 from local.cloud import Cloud
 from local.simulator.site import Containers, ServiceError
 from local.simulator.traffic import ModelError
@@ -253,7 +254,8 @@ def company(
 
 def _deploy(it: Company) -> None:
     secret = "sageops-demo-company"
-    hub = {"TargetAccounts": f"{STAGING},{PRODUCTION}", "ExternalId": secret}
+    known = {"ExternalId": secret, "OrganizationId": ORGANIZATION}
+    hub = {"TargetAccounts": f"{STAGING},{PRODUCTION}", **known}
     made = it.outputs[HUB] = it.cloud.deploy(ROOT / "template.yaml", HUB, "sageops", hub)
     target = {
         "HubAccountId": HUB,
@@ -261,7 +263,7 @@ def _deploy(it: Company) -> None:
         "HubReconcileRoleArn": made["ReconcileRoleArn"],
         "HubModelBucketName": made["ModelBucketName"],
         "HubModelKeyArn": made["ModelKeyArn"],
-        "ExternalId": secret,
+        **known,
     }
     for account in (STAGING, PRODUCTION):
         it.outputs[account] = it.cloud.deploy(

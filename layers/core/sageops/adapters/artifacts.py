@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from sageops.adapters.trouble import code_of, troubles
 from sageops.errors import TroubleError
 from sageops.model import Artifact, Copied, CopyArtifact, PinArtifact, Pinned, Trouble
-from sageops.names import TARGET_ROLE
+from sageops.names import target_role
 
 __all__ = ["copy", "pin", "read"]
 
@@ -54,8 +54,8 @@ def copy(s3: Any, action: CopyArtifact) -> Copied:
     bucket, key = _split(action.destination, account)
     source_bucket, source_key = _split(artifact.url, account)
     fix = (
-        f"Deploy target.yaml in account {account}, and let its role {TARGET_ROLE} "
-        f"read {artifact.url} (bucket and key policies of the hub)."
+        f"Deploy target.yaml in account {account}, and let its role "
+        f"{target_role(action.errand.target)} read {artifact.url} (bucket and key policies of the hub)."
     )
     with troubles(f"s3:CopyObject to {action.destination}", account, fix):
         try:

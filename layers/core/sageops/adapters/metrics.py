@@ -21,7 +21,7 @@ from sageops.model import (
     PutAlarms,
     SignalStop,
 )
-from sageops.names import TARGET_ROLE, VARIANT
+from sageops.names import VARIANT, target_role
 
 __all__ = ["count_harm", "put_alarms", "see_alarms", "see_minutes", "signal_stop"]
 
@@ -205,6 +205,6 @@ def _dimensions(endpoint: str, arm: Arm) -> list[dict[str, str]]:
 def _fix(errand: Errand) -> str:
     target = errand.target
     return (
-        f"Role {TARGET_ROLE} of account {target.account} needs it: deploy the current target.yaml "
-        "there."
+        f"Role {target_role(target)} of account {target.account} needs it: "
+        "deploy the current target.yaml there."
     )
