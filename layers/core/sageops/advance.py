@@ -84,7 +84,8 @@ def advance(view: View, release: Release) -> Step:
 
 
 def errand(release: Release, run: StageRun, stage: Stage) -> Errand:
-    return Errand(stage.target, release.name, run.approved_by)
+    approver = run.approved_by or release.detail.modified_by
+    return Errand(stage.target, release.name, approver, stage.name)
 
 
 def pin(view: View, release: Release) -> Act:
