@@ -68,6 +68,16 @@ FOR_OTHER_OCCASIONS: set[Permission] = {
     # An artefact of more than 5 GiB: `tests/unit/adapters/test_artifacts.py`.
     ("sageops-target-eu-west-1", "s3:ListBucketMultipartUploads"),
     ("sageops-target-eu-west-1", "s3:ListMultipartUploadParts"),
+    *(
+        ("ReconcileRole", action)
+        for action in (
+            "kms:GenerateDataKey",
+            "s3:AbortMultipartUpload",
+            "s3:ListBucketMultipartUploads",
+            "s3:ListMultipartUploadParts",
+            "s3:PutObject",
+        )
+    ),
     # Two versions beside each other on one endpoint.
     ("sageops-target-eu-west-1", "sagemaker:UpdateEndpointWeightsAndCapacities"),
     ("sageops-target-eu-west-1", "sagemaker:DescribeEndpointConfig"),

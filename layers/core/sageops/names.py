@@ -17,6 +17,7 @@ __all__ = [
     "config_name",
     "endpoint_of_alarm",
     "execution_role_arn",
+    "is_model_bucket",
     "partition",
     "target_role",
     "target_role_arn",
@@ -59,6 +60,12 @@ def endpoint_of_alarm(name: str) -> str | None:
 def bucket(target: Target) -> str:
     """The bucket of artefacts that target.yaml makes in the target's account and Region."""
     return f"sageops-artifacts-{target.account}-{target.region}"
+
+
+def is_model_bucket(name: str, account: str) -> bool:
+    """Whether a bucket is one that template.yaml makes in the hub's account, the only kind that
+    artefacts are taken from."""
+    return name.startswith(f"sageops-models-{account}-")
 
 
 def target_role(target: Target) -> str:
