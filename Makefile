@@ -48,6 +48,10 @@ SEEDS ?= 2000
 simulate: $(VENV)/.dev ## The fault simulation: SEEDS=n of them, or SEED=n to replay one.
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
+COUNT ?= 1000000
+fuzz: $(VENV)/.dev ## Malformed events and policies: COUNT=n of them.
+	SAGEOPS_FUZZ=$(COUNT) $(BIN)/python -m pytest tests/security/test_fuzz.py --numprocesses auto
+
 bench: $(VENV)/.dev ## What is measured: ratios in one run, and counts.
 	$(BIN)/python -m benchmarks.weight
 	$(BIN)/python -m benchmarks.canary
