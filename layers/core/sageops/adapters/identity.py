@@ -66,7 +66,8 @@ class Targets:
         target = errand.target
         arn = target_role_arn(target)
         fix = (
-            f"Deploy target.yaml in account {target.account}, with this hub's role and ExternalId."
+            f"Deploy target.yaml in account {target.account}, with this hub's role and ExternalId, "
+            "and name the account in the hub's TargetAccounts."
         )
         who = _plain(f"sageops-{errand.release}")
         # The trust policy of target.yaml asks for all three.
