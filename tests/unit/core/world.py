@@ -61,6 +61,7 @@ from sageops.model import (
     View,
     Word,
 )
+from sageops.names import VARIANT
 from sageops.policy import (
     AllAtOnce,
     Canary,
@@ -171,6 +172,7 @@ class InMemoryCloud:
     # -------------------------------------------- what the loop asks
 
     def packages(self, group: str) -> tuple[PackageSeen, ...]:
+        assert group == GROUP, f"there is no group {group}"
         return tuple(sorted(self.seen.values(), key=lambda each: -each.version))
 
     def package(self, arn: str) -> PackageDetail:
@@ -189,12 +191,18 @@ class InMemoryCloud:
         return EndpointSeen(it.status, it.config, it.modified_at, it.pending, it.failure_reason)
 
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
+        if errand.target.endpoint in self.unseen:
+            raise TroubleError(self.unseen[errand.target.endpoint])
         return tuple(self.alarm_states[name] for name in names if name in self.alarm_states)
 
     def minutes(
         self, errand: Errand, control: Arm, canary: Arm, since: datetime
     ) -> Mapping[str, tuple[Minute, ...]]:
         """One minute of `traffic` for each that has passed since the rollout began."""
+        served = self.endpoints[errand.target.endpoint]
+        assert {control.variant, canary.variant} == {VARIANT}
+        assert canary.config in (served.pending, served.config), f"{canary} is not on its way"
+        assert control.config in self.configs, f"{control} was never there"
         passed = int((self.clock() - since).total_seconds() // 60)
         return {SERVER_ERRORS: (self.traffic,) * passed}
 
@@ -318,6 +326,7 @@ class InMemoryStore:
     others: int = 0
 
     def load(self, group: str) -> Records | None:
+        assert group == GROUP, f"there is no group {group}"
         if self.spec is None:
             return None
         wanted = set(self.head.open)
@@ -349,6 +358,7 @@ class InMemoryQueue:
     delays: list[timedelta] = field(default_factory=list)
 
     def wake(self, group: str, delay: timedelta) -> None:
+        assert group == GROUP, f"there is no group {group}"
         self.delays.append(delay)
         self.due.append(self.clock() + delay)
 
