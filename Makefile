@@ -58,6 +58,7 @@ mutate: $(VENV)/.dev ## Mutation testing: which changes of the core no unit test
 
 bench: $(VENV)/.dev ## What is measured: ratios in one run, and counts.
 	$(BIN)/python -m benchmarks.weight
+	$(BIN)/python -m benchmarks.judge
 	$(BIN)/python -m benchmarks.canary
 
 build: $(VENV)/.dev ## `sam build`, without Docker.

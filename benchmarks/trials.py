@@ -1,14 +1,15 @@
 """What each way to judge a canary does on the same seeded traffic, vectorised over the runs."""
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sageops.evidence import BETTER, WORSE, Counts, Criteria, Minute, judge
+from sageops.evidence import BETTER, WORSE, Criteria
 from sageops.power import Plan, Traffic, power
+
+from benchmarks.judge import SPANS, healthy, milliseconds
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -393,24 +394,6 @@ def curves(runs: int, rng: np.random.Generator) -> dict[str, list[tuple[float, f
     return found
 
 
-def milliseconds(minutes: int, rng: np.random.Generator) -> float:
-    """CPU time, the least of five judgements of these minutes and 5 metrics, a healthy canary."""
-
-    def metric() -> list[Minute]:
-        n_b, n_c = rng.poisson(900, minutes), rng.poisson(100, minutes)
-        x_b, x_c = rng.binomial(n_b, 0.001), rng.binomial(n_c, 0.001)
-        rows = np.stack([n_b, x_b, n_c, x_c], axis=1).tolist()
-        return [Minute(Counts(a, b), Counts(c, d)) for a, b, c, d in rows]
-
-    metrics = {f"metric {number}": metric() for number in range(5)}
-    took = []
-    for _ in range(5):
-        start = time.process_time()
-        judge(metrics, Criteria(), minutes)
-        took.append(time.process_time() - start)
-    return 1000 * min(took)
-
-
 def measure(runs: int, seed: int) -> Results:
     rng = np.random.default_rng(seed)
     cells, good = compare(runs, rng)
@@ -429,7 +412,7 @@ def measure(runs: int, seed: int) -> Results:
         promotions=tuple(promotions(runs, rng)),
         powers=tuple(power_checks(runs, rng)),
         curves=curves(runs, rng),
-        milliseconds={minutes: milliseconds(minutes, rng) for minutes in (60, 1440, 10_000)},
+        milliseconds={minutes: milliseconds(healthy(minutes, rng)) for minutes in SPANS.values()},
     )
 
 

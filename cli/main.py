@@ -24,6 +24,7 @@ from sageops.policy import Policy
 from cli import wishes
 from cli.hub import Unreachable, connect
 from cli.policy_file import Unreadable, read
+from cli.power import Finding, Measured, findings, said, sign_in
 from cli.push import TakenElsewhere, push
 
 __all__ = ["app", "main"]
@@ -116,6 +117,24 @@ def pause(release: Release, by: By, why: Why = "", stack: StackName = "sageops")
 
 
 @app.command()
+def promote(
+    release: Release,
+    stage: Annotated[str, typer.Option("--stage", help="The stage that is to go on.")],
+    by: By,
+    why: Why = "",
+    stack: StackName = "sageops",
+) -> None:
+    """Let a stage go on now: no more waiting for evidence, or for the bake to end.
+
+    What does harm is taken back all the same, and an update that SageMaker carries out takes its
+    own time.
+    """
+    change = wishes.promote(stage, by, why, datetime.now(UTC))
+    wishes.wish(connect(stack), release, change, stage)
+    typer.echo(f"{release}: {stage} goes on, on the word of {by}.")
+
+
+@app.command()
 def resume(release: Release, by: By, why: Why = "", stack: StackName = "sageops") -> None:
     """Let a paused or blocked release go on at once."""
     wishes.wish(connect(stack), release, wishes.resume(by, why, datetime.now(UTC)))
@@ -137,6 +156,69 @@ def status(
             # As text: what a model or a service says is never markup.
             grid.add_row(*(Text(cell) for cell in cells))
     Console().print(grid)
+
+
+@app.command()
+def power(
+    file: PolicyFile,
+    requests_per_minute: Annotated[
+        float | None, typer.Option(min=0, help="What each endpoint gets; else it is measured.")
+    ] = None,
+    error_percent: Annotated[
+        float | None,
+        typer.Option(min=0.0001, max=99, help="Of these, answered 5xx; 0.1 if not said."),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option("--profile", help="The AWS profile to measure with.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """How small a regression each comparison of a policy can find, and what would do.
+
+    With 80 % power, in the traffic of the last day, or in the traffic that you say.
+    """
+    _, found, problems = read(file)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if found is None:
+        raise typer.Exit(1)
+    if requests_per_minute is not None:
+        measure = said(requests_per_minute, 0.1 if error_percent is None else error_percent)
+    elif error_percent is not None:
+        raise typer.BadParameter("--error-percent goes with --requests-per-minute.")
+    else:
+        measure = Measured(*sign_in(profile or None), datetime.now(UTC))
+    told = list(findings(found, measure))
+    if as_json:
+        typer.echo(json.format(json.encode(told), indent=2).decode())
+    else:
+        Console().print(_power_grid(told))
+        for each in told:
+            typer.echo(f"{each.stage}, {each.strategy}: {each.message}")
+    asked = [each for each in told if each.outcome != "none"]
+    if asked and all(each.outcome == "unknown" for each in asked):
+        raise typer.Exit(3)
+
+
+def _power_grid(told: list[Finding]) -> Grid:
+    grid = Grid("Stage", "Strategy", "Traffic", "Share, time", "Finds", "Wanted", "", "Would do")
+    for each in told:
+        if each.outcome in ("none", "unknown"):
+            grid.add_row(each.stage, each.strategy, *["-"] * 4, each.outcome, "-")
+            continue
+        grid.add_row(
+            each.stage,
+            each.strategy,
+            f"{each.requests_per_minute:,.4g} a minute, {each.error_percent:.2g} % bad",
+            f"{each.share_percent:.3g} %, {each.minutes} min",
+            "nothing" if each.smallest_ratio is None else f"{each.smallest_ratio:.2g} times",
+            f"{each.wanted_ratio:.3g} times",
+            each.outcome,
+            "-"
+            if each.better_minutes is None
+            else f"{each.better_share_percent:.3g} %, {each.better_minutes} min",
+        )
+    return grid
 
 
 def _fail(message: str, code: int) -> None:

@@ -10,7 +10,7 @@ from sageops.model import ReleaseSpec, Word
 
 from cli.hub import Hub
 
-__all__ = ["NotThere", "abort", "approve", "parse", "pause", "resume", "wish"]
+__all__ = ["NotThere", "abort", "approve", "parse", "pause", "promote", "resume", "wish"]
 
 _TRIES = 5
 Change = Callable[[ReleaseSpec], ReleaseSpec]
@@ -38,6 +38,10 @@ def abort(by: str, why: str, now: datetime) -> Change:
 
 def pause(by: str, why: str, now: datetime) -> Change:
     return lambda spec: replace(spec, paused=Word(by, now, why))
+
+
+def promote(stage: str, by: str, why: str, now: datetime) -> Change:
+    return lambda spec: replace(spec, promoted={**spec.promoted, stage: Word(by, now, why)})
 
 
 def resume(by: str, why: str, now: datetime) -> Change:

@@ -6,7 +6,7 @@ quoted in public issue threads, unless a docstring says otherwise.
 
 from datetime import timedelta
 
-from local.simulator import limits
+from local.simulator import guardrails, limits
 from local.simulator.faults import not_simulated
 from local.simulator.hosting import (
     Endpoint,
@@ -17,7 +17,7 @@ from local.simulator.hosting import (
     set_status,
 )
 from local.simulator.listing import page
-from local.simulator.models import config_of, refuse
+from local.simulator.models import config_of, models_in, refuse
 from local.simulator.rollouts import begin_update, create_fleet, planned_fleet
 from local.simulator.site import Document, Operation, ServiceError, Site
 from local.simulator.traffic import Inference, ModelError, invoke
@@ -70,7 +70,8 @@ def _create_endpoint(site: Site, parameters: Document) -> Document:
     config = config_of(site, parameters["EndpointConfigName"])
     deployment = parameters.get("DeploymentConfig")
     if deployment is not None:
-        refuse(limits.deployment_problems(deployment, config, config))
+        ignored = _ignores_guardrails(site, config)
+        refuse(limits.deployment_problems(deployment, config, config, ignored=ignored))
     endpoint = Endpoint(
         name=name,
         arn=arn,
@@ -86,8 +87,15 @@ def _create_endpoint(site: Site, parameters: Document) -> Document:
     return {"EndpointArn": arn}
 
 
+def _ignores_guardrails(site: Site, config: Document) -> bool:
+    return guardrails.falls_back(config, limits.images(models_in(site, config)))
+
+
 def _update_endpoint(site: Site, parameters: Document) -> Document:
-    """An update to the configuration that the endpoint already has is an update like any other: a
+    """Where guardrails are excluded, LastDeploymentConfig shows what was carried out instead of
+    what was asked for [unverified: 'the most recent deployment configuration'].
+
+    An update to the configuration that the endpoint already has is an update like any other: a
     new fleet replaces the old one [unverified: the reference says only that 'to update an endpoint,
     you must create a new EndpointConfig'].
     """
@@ -98,15 +106,18 @@ def _update_endpoint(site: Site, parameters: Document) -> Document:
     if parameters.get("RetainDeploymentConfig", False) and deployment is None:
         deployment = endpoint.deployment_config
     refuse(limits.update_problems(endpoint.name, fleet.config, config))
+    ignored = _ignores_guardrails(site, config)
     if deployment is not None:
-        refuse(limits.deployment_problems(deployment, fleet.config, config))
+        refuse(limits.deployment_problems(deployment, fleet.config, config, ignored=ignored))
+        if ignored:
+            deployment = {"BlueGreenUpdatePolicy": guardrails.ALL_AT_ONCE}
     planned = planned_fleet(config)
     if parameters.get("RetainAllVariantProperties", False):
         excluded = parameters.get("ExcludeRetainedVariantProperties", [])
         _retain(fleet, planned, {item["VariantPropertyType"] for item in excluded})
     endpoint.failure_reason = None
     endpoint.deployment_config = deployment
-    begin_update(site, endpoint, planned, deployment or {})
+    begin_update(site, endpoint, planned, deployment or {}, announces=not ignored)
     return {"EndpointArn": endpoint.arn}
 
 

@@ -8,7 +8,7 @@ EventBridge', section 'Endpoint deployment state change'.
 How long instances take to come and go is nowhere promised; the spans below are ordinary ones.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -20,8 +20,10 @@ __all__ = [
     "LAUNCH",
     "TERMINATION",
     "Stage",
+    "ALL_AT_ONCE",
     "falls_back",
     "instances",
+    "is_of_marketplace",
     "plan",
     "retreat",
     "waiting",
@@ -31,10 +33,14 @@ LAUNCH = timedelta(minutes=4)
 ACTIVATION = timedelta(seconds=30)
 TERMINATION = timedelta(seconds=60)
 
+# us-east-1, us-east-2, us-west-2, eu-west-1, eu-central-1: enough for whoever simulates one.
+_MARKETPLACE = {"865070037744", "057799348421", "594846645681", "985815980388", "446921602837"}
+
 # Instances of each variant, by its name. A serverless variant counts as one.
 Sizes = Mapping[str, int]
 
-_ALL_AT_ONCE: Document = {
+# `BlueGreenUpdatePolicy`: what is done when nothing else is asked for.
+ALL_AT_ONCE: Document = {
     "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
 }
 
@@ -60,18 +66,27 @@ class Stage:
         return self.status == "Deleting" and all(share == 1 for share in self.traffic.values())
 
 
-def falls_back(config: Document) -> bool:
-    """Whether this endpoint configuration silently gets all-at-once and no baking.
+def falls_back(config: Document, images: Iterable[str]) -> bool:
+    """Whether this endpoint configuration silently gets all-at-once and no baking; `images` are
+    those of its models' containers.
 
-    Page 'Exclusions': Inf1 instances (and Marketplace containers, which a configuration does not
-    show). Serverless too, since 'Deployment guardrails only apply to asynchronous inference and
-    real-time inference endpoint types' [unverified: the page on exclusions names serverless only
-    for rolling deployments].
+    Page 'Exclusions': Inf1 instances and Marketplace containers. Serverless too, since 'Deployment
+    guardrails only apply to asynchronous inference and real-time inference endpoint types'
+    [unverified: the page on exclusions names serverless only for rolling deployments].
     """
-    return any(
+    return any(map(is_of_marketplace, images)) or any(
         "ServerlessConfig" in variant or variant.get("InstanceType", "").startswith("ml.inf1.")
         for variant in config["ProductionVariants"]
     )
+
+
+def is_of_marketplace(image: str) -> bool:
+    """Whether a product of AWS Marketplace: its packages and images are in one account a Region.
+
+    The accounts are those in the ARNs of Marketplace model packages; that the images are in the
+    same ones' registries is a convention of this simulator.
+    """
+    return image.partition(".")[0] in _MARKETPLACE
 
 
 def instances(size: Document, total: int) -> int:
@@ -88,7 +103,7 @@ def plan(deployment: Document, new: Sizes, old: Sizes) -> Iterator[Stage]:
     """The stages of an update that goes well. `deployment` is a `DeploymentConfig`, maybe empty."""
     if "RollingUpdatePolicy" in deployment:
         return _rolling(deployment["RollingUpdatePolicy"], new, old)
-    return _blue_green(deployment.get("BlueGreenUpdatePolicy", _ALL_AT_ONCE), new, old)
+    return _blue_green(deployment.get("BlueGreenUpdatePolicy", ALL_AT_ONCE), new, old)
 
 
 def waiting(deployment: Document, new: Sizes, old: Sizes) -> timedelta:

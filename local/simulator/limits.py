@@ -5,14 +5,20 @@ serverless memory and concurrency) is checked by `local.simulator.validation`. E
 returns the violations, each a sentence; an empty list means that the request is within the limits.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from local.simulator import guardrails
 from local.simulator.site import Document
 
-__all__ = ["deployment_problems", "endpoint_config_problems", "model_problems", "update_problems"]
+__all__ = [
+    "deployment_problems",
+    "endpoint_config_problems",
+    "images",
+    "model_problems",
+    "update_problems",
+]
 
 _MEMORY_STEP_MB = 1024
 
@@ -59,7 +65,7 @@ def _endpoint_config_problems(
         yield from _variant_problems(variant)
     serverless = any("ServerlessConfig" in variant for variant in variants)
     asynchronous = "AsyncInferenceConfig" in parameters
-    # Page 'Shadow variants' and `CreateEndpointConfig.ShadowProductionVariants`.
+    # Page 'Exclusions' of shadow tests; `CreateEndpointConfig.ShadowProductionVariants`.
     if shadows and (len(production) != 1 or len(shadows) != 1):
         yield "With a shadow variant there is exactly one production and one shadow variant."
     if shadows and (serverless or asynchronous):
@@ -68,6 +74,8 @@ def _endpoint_config_problems(
         yield "Shadow variants are not supported on Inf1 instances."
     if shadows and any(len(_containers(model)) > 1 for model in models.values()):
         yield "Shadow variants are not supported with multi-container endpoints."
+    if shadows and any(map(guardrails.is_of_marketplace, images(models.values()))):
+        yield "Shadow variants are not supported with Marketplace containers."
     # Page 'Deploy models with serverless inference', section 'Feature exclusions'.
     if serverless:
         yield from _serverless_problems(parameters, models)
@@ -107,12 +115,20 @@ def _serverless_problems(parameters: Document, models: Mapping[str, Document]) -
             yield "Inference pipelines are not supported with serverless inference."
 
 
-def deployment_problems(deployment: Document, old: Document, new: Document) -> list[str]:
-    """Limits of a `DeploymentConfig` that leads from one endpoint configuration to another."""
-    return list(_deployment_problems(deployment, old, new))
+def deployment_problems(
+    deployment: Document, old: Document, new: Document, *, ignored: bool
+) -> list[str]:
+    """Limits of a `DeploymentConfig` that leads from one endpoint configuration to another.
+
+    `ignored`: the new one is excluded from guardrails (`guardrails.falls_back`), so that no wait
+    takes place.
+    """
+    return list(_deployment_problems(deployment, old, new, ignored))
 
 
-def _deployment_problems(deployment: Document, old: Document, new: Document) -> Iterator[str]:
+def _deployment_problems(
+    deployment: Document, old: Document, new: Document, ignored: bool
+) -> Iterator[str]:
     rolling = deployment.get("RollingUpdatePolicy")
     blue_green = deployment.get("BlueGreenUpdatePolicy")
     # `DeploymentConfig`: 'Only one update policy should be used in the deployment configuration.'
@@ -130,7 +146,7 @@ def _deployment_problems(deployment: Document, old: Document, new: Document) -> 
         return
     sizes = list(_size_problems(deployment, new))
     yield from sizes
-    if not sizes and not guardrails.falls_back(new):
+    if not sizes and not ignored:
         yield from _timeout_problems(deployment, old, new)
 
 
@@ -207,6 +223,12 @@ def _names(config: Document) -> set[str]:
 def _counts(config: Document) -> dict[str, int]:
     variants = config["ProductionVariants"]
     return {v["VariantName"]: v.get("InitialInstanceCount", 1) for v in variants}
+
+
+def images(models: Iterable[Document]) -> list[str]:
+    """The images of the models' containers; one made from a model package has none of its own."""
+    containers = [each for model in models for each in _containers(model)]
+    return [each["Image"] for each in containers if "Image" in each]
 
 
 def _containers(model: Document) -> list[Any]:

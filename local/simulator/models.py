@@ -12,7 +12,15 @@ from local.simulator.hosting import endpoints_of
 from local.simulator.listing import page
 from local.simulator.site import Document, Operation, ServiceError, Site
 
-__all__ = ["OPERATIONS", "config_of", "containers_of", "data_url", "model_of", "refuse"]
+__all__ = [
+    "OPERATIONS",
+    "config_of",
+    "containers_of",
+    "data_url",
+    "model_of",
+    "models_in",
+    "refuse",
+]
 
 _MODELS = "models"
 _CONFIGS = "endpoint-configs"
@@ -34,6 +42,13 @@ def config_of(site: Site, name: str) -> Document:
     """`DescribeEndpointConfig`'s document. Raises `ServiceError` when there is none."""
     arn = site.arn("endpoint-config", name)
     return _found(site, _CONFIGS, "endpoint configuration", arn, name)
+
+
+def models_in(site: Site, config: Document) -> list[Document]:
+    """The models of a configuration's production variants, as far as they are not deleted."""
+    models: dict[str, Document] = site.state.get(_MODELS, {})
+    names = [variant.get("ModelName", "") for variant in config["ProductionVariants"]]
+    return [models[name] for name in names if name in models]
 
 
 def containers_of(model: Document) -> list[Document]:

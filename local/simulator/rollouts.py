@@ -123,8 +123,13 @@ def _variant_status(status: str, message: str, since: datetime) -> Document:
     return {"Status": status, "StatusMessage": message, "StartTime": since}
 
 
-def begin_update(site: Site, endpoint: Endpoint, fleet: Fleet, deployment: Document) -> None:
+def begin_update(
+    site: Site, endpoint: Endpoint, fleet: Fleet, deployment: Document, *, announces: bool
+) -> None:
     """Replace the endpoint's fleet under a `DeploymentConfig` that has been found valid.
+
+    `announces`: whether the deployment's stages are told as events; they may not be where
+    guardrails are excluded [unverified].
 
     While it runs the alarms are looked at every `ALARM_POLL`, from before the first instance is
     launched until the last traffic has shifted and baked; an alarm in `ALARM`, an alarm that does
@@ -132,9 +137,7 @@ def begin_update(site: Site, endpoint: Endpoint, fleet: Fleet, deployment: Docum
     end in the silent rollback: `RollingBack`, then `InService` on the old configuration with a
     `FailureReason`.
     """
-    excluded = guardrails.falls_back(fleet.config)
-    policy: Document = {} if excluded else deployment
-    _Update(site, endpoint, fleet, policy, announces=not excluded).begin()
+    _Update(site, endpoint, fleet, deployment, announces=announces).begin()
 
 
 @dataclass

@@ -64,7 +64,7 @@ def invoke(  # noqa: PLR0913 - the request's own six parts
     accept: str = "*/*",
     variant: str | None = None,
 ) -> Inference:
-    """One request to an endpoint; `variant` is `TargetVariant`.
+    """One request to an endpoint; `variant` is `TargetVariant`, which weights do not matter to.
 
     Traffic follows the variants' weights and, during an update, the new fleet's share of each
     variant exactly: over any n requests the count differs from the share by a few at most. A shadow
@@ -83,7 +83,7 @@ def invoke(  # noqa: PLR0913 - the request's own six parts
     reply = _ask(site, chosen, body, content_type, accept)
     _record(site, hosted, fleet, chosen, reply)
     for shadow in fleet.shadows.values():
-        if spread(hosted.requests, shadow.name) < shadow.weight / chosen.weight:
+        if spread(hosted.requests, shadow.name) * chosen.weight < shadow.weight:
             mirrored = _ask(site, shadow, body, content_type, accept)
             _record(site, hosted, fleet, shadow, mirrored)
     hosted.requests += 1
@@ -105,12 +105,13 @@ def _serving(site: Site, name: str) -> Endpoint:
 
 
 def _route(endpoint: Endpoint, target: str | None) -> tuple[Fleet, Variant]:
-    """Which variant of which fleet answers the endpoint's next request."""
-    candidates = [
-        (fleet, variant, weight)
-        for fleet, variant, weight in _weighed(endpoint)
-        if target in (None, variant.name)
-    ]
+    """Which variant of which fleet answers the endpoint's next request.
+
+    A target 'overrides the default behavior for the endpoint, which is to distribute the invocation
+    traffic based on the variant weights' (`InvokeEndpoint.TargetVariant`): one of weight 0 answers
+    too. During an update both fleets that have it answer, each with its part of the traffic.
+    """
+    candidates = list(_weighed(endpoint, target))
     total = sum(weight for _, _, weight in candidates)
     if total <= 0:
         what = "No variant with traffic" if target is None else f"Variant {target}"
@@ -124,23 +125,26 @@ def _route(endpoint: Endpoint, target: str | None) -> tuple[Fleet, Variant]:
     return candidates[-1][:2]
 
 
-def _weighed(endpoint: Endpoint) -> Iterator[tuple[Fleet, Variant, float]]:
+def _weighed(endpoint: Endpoint, target: str | None) -> Iterator[tuple[Fleet, Variant, float]]:
     """Each fleet's variants with their part of the traffic. The parts need not add up to 1."""
     old, pending = endpoint.fleet, endpoint.pending
     traffic: Mapping[str, Fraction] = pending.traffic if pending is not None else {}
     # An update that changes the variants' names shifts all of them at once.
     whole = min(traffic.values(), default=Fraction(0))
     if pending is not None:
-        for name, part in _parts(pending.fleet).items():
+        for name, part in _parts(pending.fleet, target).items():
             variant = pending.fleet.variants[name]
             yield pending.fleet, variant, part * float(traffic.get(name, Fraction(0)))
     if old is not None:
-        for name, part in _parts(old).items():
+        for name, part in _parts(old, target).items():
             yield old, old.variants[name], part * float(1 - traffic.get(name, whole))
 
 
-def _parts(fleet: Fleet) -> dict[str, float]:
-    """'The ratio of the VariantWeight to the sum of all VariantWeight values'."""
+def _parts(fleet: Fleet, target: str | None) -> dict[str, float]:
+    """'The ratio of the VariantWeight to the sum of all VariantWeight values', or all of it to the
+    one that is asked for."""
+    if target is not None:
+        return {target: 1.0} if target in fleet.variants else {}
     total = sum(variant.weight for variant in fleet.variants.values())
     return {n: (v.weight / total if total else 0.0) for n, v in fleet.variants.items()}
 

@@ -29,10 +29,13 @@ ENDPOINT_ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{ENDPOINT}"
 FIVE_MINUTES = timedelta(minutes=5)
 
 
-def model(door: Door, world: World, name: str, answers: str = "200:") -> None:
+MARKETPLACE = f"985815980388.dkr.ecr.{REGION}.amazonaws.com/sellers/model:1"
+
+
+def model(door: Door, world: World, name: str, answers: str = "200:", image: str = IMAGE) -> None:
     url = f"s3://artifacts/{name}.tar.gz"
     world.objects[url] = answers.encode()
-    container = {"Image": IMAGE, "ModelDataUrl": url, "Environment": {"CONTENT_TYPE": "text/csv"}}
+    container = {"Image": image, "ModelDataUrl": url, "Environment": {"CONTENT_TYPE": "text/csv"}}
     door.call("CreateModel", ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
 
 
@@ -680,21 +683,155 @@ def test_a_rolling_rollback_that_fails_leaves_a_mix(
     assert set(served(door, 50)) == {b"one", b"two"}
 
 
-@pytest.mark.parametrize("kind", ["inf1", "serverless"])
+@pytest.mark.parametrize("kind", ["inf1", "marketplace", "serverless"])
 def test_what_guardrails_exclude_falls_back_silently(
     door: Door, world: World, clock: Clock, kind: str
 ) -> None:
     for name in ("v1", "v2"):
-        model(door, world, name)
-        excluded = variant(name, InstanceType="ml.inf1.xlarge")
-        config(door, name, excluded if kind == "inf1" else serverless(name))
+        model(door, world, name, image=MARKETPLACE if kind == "marketplace" else IMAGE)
+        served_by = {
+            "inf1": variant(name, InstanceType="ml.inf1.xlarge"),
+            "marketplace": variant(name),
+            "serverless": serverless(name),
+        }
+        config(door, name, served_by[kind])
     serve(door, clock, "v1")
     world.alarms["errors"] = "ALARM"
     update(door, "v2", blue_green(alarms=["errors"]))
     clock.run_for(timedelta(seconds=LAUNCH + SHIFT + END))
     after = describe(door)
     assert (after["EndpointStatus"], after["EndpointConfigName"]) == ("InService", "v2")
+    assert after["LastDeploymentConfig"] == {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+        }
+    }
     assert world.statuses("SageMaker Endpoint Deployment State Change") == []
+
+
+# Two variants, and shadows: what an endpoint goes through without guardrails
+
+
+def weights(door: Door, **desired: float) -> None:
+    door.call(
+        "UpdateEndpointWeightsAndCapacities",
+        EndpointName=ENDPOINT,
+        DesiredWeightsAndCapacities=[
+            {"VariantName": name, "DesiredWeight": weight} for name, weight in desired.items()
+        ],
+    )
+
+
+@pytest.fixture
+def beside(door: Door, world: World, clock: Clock) -> None:
+    """`main` serves; others have a second variant beside it, a shadow, or the new one alone."""
+    model(door, world, "m1", "200:one")
+    model(door, world, "m2", "200:two")
+    config(door, "old", variant("m1", "main"))
+    config(door, "new", variant("m2", "main"))
+    second = variant("m2", "next", InitialVariantWeight=0.0)
+    config(door, "both", variant("m1", "main", InitialVariantWeight=1.0), second)
+    config(door, "shadowed", variant("m1", "main"), **shadow("m2"))
+    serve(door, clock, "old")
+
+
+def shadow(model_name: str, weight: float = 1.0) -> dict[str, Any]:
+    return {
+        "ShadowProductionVariants": [variant(model_name, "shadow", InitialVariantWeight=weight)]
+    }
+
+
+def test_an_endpoint_goes_to_two_variants_and_back_to_one(
+    door: Door, clock: Clock, beside: None
+) -> None:
+    update(door, "both")
+    clock.run_for(timedelta(minutes=10))
+    shown = describe(door)
+    assert (shown["EndpointStatus"], shown["EndpointConfigName"]) == ("InService", "both")
+    assert served(door, 100) == {b"one": 100}
+
+    weights(door, main=90.0, next=10.0)
+    clock.run_for(FIVE_MINUTES)
+    assert served(door)[b"two"] == pytest.approx(100, abs=3)
+
+    weights(door, main=0.0, next=1.0)
+    clock.run_for(FIVE_MINUTES)
+    assert served(door, 100) == {b"two": 100}
+
+    update(door, "new")
+    clock.run_for(timedelta(minutes=3))
+    assert served(door, 100) == {b"two": 100}
+    clock.run_for(timedelta(minutes=10))
+    shown = describe(door)
+    assert (shown["EndpointStatus"], shown["EndpointConfigName"]) == ("InService", "new")
+    assert [each["VariantName"] for each in shown["ProductionVariants"]] == ["main"]
+    assert served(door, 100) == {b"two": 100}
+
+
+def test_a_target_is_reached_whatever_its_weight(door: Door, clock: Clock, beside: None) -> None:
+    update(door, "both")
+    clock.run_for(timedelta(minutes=10))
+    for name, answer in (("main", b"one"), ("next", b"two")):
+        got = door.invoke(ENDPOINT, variant=name)
+        assert (got.variant, got.body) == (name, answer)
+
+    weights(door, main=0.0, next=0.0)
+    clock.run_for(FIVE_MINUTES)
+    assert door.invoke(ENDPOINT, variant="next").body == b"two"
+    with pytest.raises(Refused, match="No variant with traffic"):
+        door.invoke(ENDPOINT)
+
+
+def test_a_target_in_both_fleets_of_an_update_follows_the_shift(
+    door: Door, clock: Clock, beside: None
+) -> None:
+    update(door, "new", blue_green())
+    clock.run_for(timedelta(minutes=10))
+    answers = Counter(door.invoke(ENDPOINT, variant="main").body for _ in range(1000))
+    assert answers[b"two"] == pytest.approx(100, abs=3)
+
+
+@pytest.mark.parametrize("deployment", [blue_green(), blue_green("ALL_AT_ONCE"), rolling()])
+def test_guardrails_lead_neither_to_two_variants_nor_back(
+    door: Door, clock: Clock, beside: None, deployment: dict[str, Any]
+) -> None:
+    with pytest.raises(Refused, match="must have the variant names of the old one"):
+        update(door, "both", deployment)
+    update(door, "both")
+    clock.run_for(timedelta(minutes=10))
+    with pytest.raises(Refused, match="must have the variant names of the old one"):
+        update(door, "new", deployment)
+    assert describe(door)["EndpointStatus"] == "InService"
+
+
+def test_a_shadow_comes_and_goes_without_guardrails(
+    door: Door, world: World, clock: Clock, beside: None
+) -> None:
+    update(door, "shadowed")
+    clock.run_for(timedelta(minutes=10))
+    shown = describe(door)
+    assert [each["VariantName"] for each in shown["ProductionVariants"]] == ["main"]
+    assert [each["VariantName"] for each in shown["ShadowProductionVariants"]] == ["shadow"]
+    assert served(door, 100) == {b"one": 100}
+    with pytest.raises(Refused, match="Variant shadow not found"):
+        door.invoke(ENDPOINT, variant="shadow")
+    clock.run_for(timedelta(minutes=1))
+    dimensions = frozenset({"EndpointName": ENDPOINT, "VariantName": "shadow"}.items())
+    assert len(world.metrics["Invocations", dimensions]) == 100
+
+    update(door, "new")
+    clock.run_for(timedelta(minutes=10))
+    shown = describe(door)
+    assert (shown["EndpointStatus"], shown["EndpointConfigName"]) == ("InService", "new")
+    assert "ShadowProductionVariants" not in shown
+    assert served(door, 100) == {b"two": 100}
+
+
+def test_shadows_exclude_containers_of_the_marketplace(door: Door, world: World) -> None:
+    model(door, world, "m1")
+    model(door, world, "m2", image=MARKETPLACE)
+    with pytest.raises(Refused, match="not supported with Marketplace containers"):
+        config(door, "c", variant("m1"), **shadow("m2"))
 
 
 def test_an_update_can_keep_what_was_set_since(

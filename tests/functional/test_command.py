@@ -1,5 +1,6 @@
 """The command, as a person at a terminal has it: what it prints, how it ends, what it changed."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +8,20 @@ from dataclasses import dataclass
 import pytest
 
 from cli.main import main
-from local.company import Company
+from local.company import PRODUCTION, Company
+from local.simulator.site import Document
 from tests.functional.conftest import Group
-from tests.functional.world import GATED, STAGE, STAGING, Model, World, go, register, stage
+from tests.functional.world import (
+    GATED,
+    STAGE,
+    STAGING,
+    Model,
+    World,
+    arriving,
+    go,
+    register,
+    stage,
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,88 @@ def test_a_bad_policy_is_told_whole_and_nothing_is_written(
     assert it.table.group_spec(it.group) is None
 
 
+# ---------------------------------------------------------------- power
+
+COMPARED: Document = {
+    "rollout": {"strategy": "canary", "canary_percent": 10, "canary_minutes": 15},
+    "checks": {"evidence": {}},
+}
+
+
+def test_power_of_traffic_that_is_said_needs_no_account(
+    group: Group, world: World, sageops: Sageops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = group()
+    file = str(world.policy_file(it, STAGING, STAGE | COMPARED | {"shadow": {"percent": 50}}))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    said = ("--requests-per-minute", "1000", "--error-percent", "0.1")
+    ended, as_json = sageops("power", file, *said), sageops("power", file, *said, "--json")
+    assert (ended.code, as_json.code) == (0, 0)
+    found = json.loads(as_json.out)
+    assert [(each["stage"], each["strategy"], each["outcome"]) for each in found] == [
+        ("staging", "all_at_once", "none"),
+        ("production", "shadow", "enough"),
+        ("production", "canary", "underpowered"),
+    ]
+    canary = found[-1]
+    assert (canary["share_percent"], canary["minutes"], canary["wanted_ratio"]) == (10, 15, 5)
+    assert canary["smallest_ratio"] > 5
+    assert canary["better_minutes"] > 15
+    for each in found:
+        assert f"{each['stage']}, {each['strategy']}: {each['message']}" in ended.out
+
+
+def test_power_is_measured_where_the_endpoint_is(
+    group: Group, world: World, sageops: Sageops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = group(STAGE | COMPARED)
+    file = str(world.policy_file(it, STAGE | COMPARED))
+    elsewhere = sageops("power", file)
+    assert elsewhere.code == 3
+    assert (
+        "It is in account 333333333333, and your credentials are for 111111111111: name a profile "
+        "of that account with --profile, or say the traffic with --requests-per-minute."
+    ) in elsewhere.out
+
+    for name, value in _signed_in(world, PRODUCTION).items():
+        monkeypatch.setenv(name, value)
+    nothing = sageops("power", file)
+    assert nothing.code == 3
+    assert f"There is no endpoint {it.group}-production in account 333333333333" in nothing.out
+
+    go(it)
+    idle = sageops("power", file)
+    assert idle.code == 3
+    assert "had no requests in the last 24 hours" in idle.out
+
+    with arriving(it, 240):
+        it.wait(minutes=30)
+    ended = sageops("power", file, "--json")
+    assert ended.code == 0
+    (found,) = json.loads(ended.out)
+    assert found["outcome"] in ("enough", "underpowered")
+    assert found["requests_per_minute"] == pytest.approx(240, rel=0.1)
+    assert found["message"].startswith("With 10 % of the requests for 15 minutes")
+
+
+def test_power_names_what_is_wrong_with_what_it_is_given(
+    group: Group, world: World, sageops: Sageops
+) -> None:
+    it = group()
+    good = str(world.policy_file(it, STAGE | COMPARED))
+    alone = sageops("power", good, "--error-percent", "1")
+    assert alone.code == 2
+    assert "--requests-per-minute" in alone.err
+    unknown = sageops("power", good, "--profile", "nobody")
+    assert unknown.code == 3
+    assert "nobody" in unknown.err
+    bad = world.policy_file(it, stage("staging", gate="never"))
+    ended = sageops("power", str(bad), "--requests-per-minute", "1000")
+    assert ended.code == 1
+    assert "stages[0].gate: 'never' is none of auto, manual" in ended.err
+
+
 # ---------------------------------------------------------------- people's words
 
 
@@ -169,6 +263,18 @@ def test_status_shows_what_is_live_and_what_waits(group: Group, sageops: Sageops
     newest, live = ([cell for cell in line if cell not in ("│", "┃")] for line in lines)
     assert newest[:4] == [it.group, "2", "AwaitingApproval", "staging"]
     assert live[:5] == [it.group, "1", "Live", "staging", "staging"]
+
+
+def _signed_in(world: World, account: str) -> dict[str, str]:
+    """The environment of somebody who is signed in to that account."""
+    role = f"arn:aws:iam::{account}:role/administrator"
+    sts = world.company.cloud.client("sts")
+    got = sts.assume_role(RoleArn=role, RoleSessionName="somebody")["Credentials"]
+    return {
+        "AWS_ACCESS_KEY_ID": got["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": got["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": got["SessionToken"],
+    }
 
 
 def _policy_of(it: Company, version: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace as changed
-from sageops import advance, moves, plan, settle
+from sageops import advance, back, moves, plan, rollout, settle
 from sageops.adapters import endpoints, identity
 from sageops.adapters.store import Table
 from sageops.model import Live, Record
@@ -74,7 +74,7 @@ def approval_is_not_asked_for(patch: pytest.MonkeyPatch) -> None:
 
 
 def alarms_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(advance, "_firing", lambda alarms: None)
+    patch.setattr(advance, "firing", lambda alarms: None)
 
 
 def aborts_are_not_heard(patch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def aborts_are_not_heard(patch: pytest.MonkeyPatch) -> None:
 
 
 def nothing_is_known_to_go_back_to(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(advance, "_goes_back_to", lambda view, run: "")
+    patch.setattr(back, "_goes_back_to", lambda view, run: "")
 
 
 def what_has_ended_stays_open(patch: pytest.MonkeyPatch) -> None:
@@ -95,11 +95,11 @@ def the_sweep_finds_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_tried_update_is_not_recognised(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(advance, "_was_tried", lambda run, seen: False)
+    patch.setattr(rollout, "was_tried", lambda run, config, seen: False)
 
 
 def every_failure_is_the_services(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(advance, "_SERVICE_FAILURE", "")
+    patch.setattr(rollout, "_SERVICE_FAILURE", "")
 
 
 def an_update_removes_what_was_there(patch: pytest.MonkeyPatch) -> None:

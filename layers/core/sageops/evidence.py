@@ -22,12 +22,11 @@ safe anytime-valid inference'. Measured: docs/operating-characteristics.md.
 
 import math
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import accumulate
-from operator import attrgetter, mul, sub
+from itertools import compress
+from operator import add, mul, sub, truediv
 from typing import Literal
 
 from msgspec import Struct
@@ -95,7 +94,9 @@ class Criteria(Struct, frozen=True):
     `alpha`: the bound on ever rolling back a canary that is no worse than `tolerated_ratio` times
     the control, and on ever calling one 'not worse' that is `margin` times worse. `objectives`:
     by metric, the highest acceptable share of bad requests whatever the control does; each
-    question has its own alpha. `warm_up_minutes`: the canary's first minutes with traffic, not
+    question has its own alpha. `negligible`: where a metric has no objective, the share of bad
+    requests below which a canary is fine however few the control has; it never makes one regress,
+    and 0 leaves it out. `warm_up_minutes`: the canary's first minutes with traffic, not
     judged. Raises ValueError where these make no sense together.
     """
 
@@ -104,12 +105,15 @@ class Criteria(Struct, frozen=True):
     margin: float = 3.0
     warm_up_minutes: int = 3
     objectives: dict[str, float] = {}
+    negligible: float = 0.005
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha {self.alpha} is not between 0 and 1")
         if not 0 < self.tolerated_ratio < self.margin:
             raise ValueError(f"ratio {self.tolerated_ratio} is not below margin {self.margin}")
+        if not 0 <= self.negligible < 1:
+            raise ValueError(f"negligible {self.negligible} is not from 0 to below 1")
 
     @property
     def threshold(self) -> float:
@@ -184,11 +188,22 @@ class Verdict(Struct, frozen=True):
     minutes_used: int
 
 
-# Requests and bad ones of the control, then of the canary.
-_Row = tuple[int, int, int, int]
-_row: Callable[[Minute], _Row] = attrgetter(
-    "control.requests", "control.bad", "canary.requests", "canary.bad"
-)
+class _Columns(Struct, frozen=True):
+    """Minutes with requests of the canary, column by column: a week of them is read at once."""
+
+    control_requests: list[int]
+    control_bad: list[int]
+    requests: list[int]
+    bad: list[int]
+
+    @classmethod
+    def of(cls, minutes: list[Minute]) -> "_Columns":
+        return cls(
+            [minute.control.requests for minute in minutes],
+            [minute.control.bad for minute in minutes],
+            [minute.canary.requests for minute in minutes],
+            [minute.canary.bad for minute in minutes],
+        )
 
 
 def judge(
@@ -198,8 +213,8 @@ def judge(
 
     `elapsed_minutes` is how long that is: minutes without data may be left out of `metrics`.
     Regressed: the mean of the metrics' e-processes decides, or a canary is surely beyond an
-    objective. Healthy: every metric is shown not to be `margin` times worse or surely within its
-    objective. A metric without one bad request in either arm is settled by an objective only.
+    objective. Healthy: every metric is shown not to be `margin` times worse, or surely within its
+    objective, or negligible: a metric without one bad request cannot be settled by comparison.
     """
     parts = tuple(
         _metric_evidence(name, minutes, criteria, len(metrics)) for name, minutes in metrics.items()
@@ -215,11 +230,11 @@ def judge(
         message = f"no invocations in {_minutes(elapsed_minutes)}"
     elif not minutes_used:
         warm_up = _minutes(criteria.warm_up_minutes)
-        message = f"the canary's first {warm_up} with invocations are not judged"
+        message = f"its first {warm_up} with invocations are not judged"
     elif all(part.settled for part in parts):
-        ruling, message = "healthy", _health(parts, criteria)
+        ruling, message = "healthy", f"nothing against it: {_listing(parts)}"
     else:
-        message = _doubt(parts, criteria, evidence)
+        message = _doubt(parts, criteria.threshold, evidence)
     return Verdict(
         ruling=ruling,
         message=message,
@@ -235,20 +250,20 @@ def judge(
 def _metric_evidence(
     name: str, minutes: Iterable[Minute], criteria: Criteria, metrics: int
 ) -> MetricEvidence:
-    seen = [row for row in map(_row, minutes) if row[2]]
+    seen = [minute for minute in minutes if minute.canary.requests]
     warm_up, judged = seen[: criteria.warm_up_minutes], seen[criteria.warm_up_minutes :]
-    control_requests, control_bad, requests, bad = _sums(judged)
-    *_, early_requests, early_bad = _sums(warm_up)
     level = criteria.alpha / (2 * metrics)  # of one arm's interval
-    control = _rate(control_requests, control_bad, level)
-    canary = _rate(requests, bad, level)
-    history = _History(judged)
+    columns = _Columns.of(judged)
+    control = _rate(columns.control_requests, columns.control_bad, level)
+    canary = _rate(columns.requests, columns.bad, level)
+    history = _History(columns)
     # One metric that decides alone has decided: the mean of all is above the threshold for good.
     alone = criteria.threshold + math.log(metrics)
     worse = _process(history, criteria.tolerated_ratio, WORSE, criteria.cap, alone)
     not_worse = _process(history, criteria.margin, BETTER, criteria.cap, criteria.threshold)
     objective = criteria.objectives.get(name)
-    within = objective is not None and canary.interval.high <= objective
+    acceptable = criteria.negligible if objective is None else objective
+    within = canary.interval.high <= acceptable
     return MetricEvidence(
         metric=name,
         worse=worse,
@@ -259,21 +274,17 @@ def _metric_evidence(
             canary.interval.low - control.interval.high,
             canary.interval.high - control.interval.low,
         ),
-        requests=requests + early_requests,
-        harmed=bad + early_bad,
+        requests=canary.requests + sum([minute.canary.requests for minute in warm_up]),
+        harmed=canary.bad + sum([minute.canary.bad for minute in warm_up]),
         minutes_used=len(judged),
         objective=objective,
         settled=within or _reaches(not_worse, criteria.threshold),
     )
 
 
-def _sums(rows: list[_Row]) -> _Row:
-    control_requests, control_bad, requests, bad = zip(*rows, strict=True) if rows else ((),) * 4
-    return sum(control_requests), sum(control_bad), sum(requests), sum(bad)
-
-
-def _rate(requests: int, bad: int, alpha: float) -> Rate:
-    return Rate(requests, bad, confidence_interval(bad, requests, alpha))
+def _rate(requests: list[int], bad: list[int], alpha: float) -> Rate:
+    total, failed = sum(requests), sum(bad)
+    return Rate(total, failed, confidence_interval(failed, total, alpha))
 
 
 # ---------------------------------------------------------------- the e-process
@@ -293,74 +304,135 @@ def log_evidence(
     adds x ln r - E ln((1 + o r) / (1 + o)) to an alternative's log likelihood ratio; the e-process
     is the mean over the alternatives, and each minute's change of its logarithm is at most `cap`.
     """
-    return _process(_History(map(_row, minutes)), null_ratio, alternatives, cap)
+    seen = [minute for minute in minutes if minute.canary.requests]
+    return _process(_History(_Columns.of(seen)), null_ratio, alternatives, cap)
 
 
-# Per alternative: its logarithm, and what multiplies the moments.
-_Series = list[tuple[float, list[float]]]
+# Two capped minutes make exactly the threshold: rounding shall not decide.
+_ROUNDING = 1e-9
+
+
+class _Bin(Struct, frozen=True):
+    """Minutes of about the same odds: which of the history's; their errors, and these times the
+    third and the sixth power of the distance from the bin's centre, in log odds; its first and
+    second power."""
+
+    indices: Sequence[int]
+    errors: tuple[Sequence[float], ...]
+    powers: tuple[list[float], ...]
+
+    def moments(self, start: int, stop: int) -> list[float]:
+        """The sums of errors times each power of the distance, 0 to 8, over some of its minutes."""
+        powers = [each[start:stop] for each in self.powers]
+        found: list[float] = []
+        for errors in [each[start:stop] for each in self.errors]:
+            found += [sum(errors), *[_dot(errors, power) for power in powers]]
+        return found
 
 
 class _History:
-    """The minutes that are evidence, summed up so that a whole week is judged in a blink.
+    """The minutes that are evidence, sorted so that a whole week is judged in a blink.
 
     What costs is a logarithm for each minute and alternative. So minutes of about the same odds
-    go into one bin, with the running sums of their errors times the powers of their distance from
-    its centre (of log odds): with these, one Taylor series serves all of a bin's minutes.
-    Distances are at most 1/8 and the series converges up to pi, so seven terms leave less than
-    1e-10 per error.
+    go into one bin: with the sums of their errors times the powers of their distance from its
+    centre (of log odds), one polynomial serves all of them (`_terms`). Distances are at most 1/2;
+    the polynomial of nine terms leaves less than 1e-10 per error.
     """
 
-    WIDTH = 1 / 4
-    TERMS = 7
+    WIDTH = 1
+    TERMS = 9
 
-    def __init__(self, rows: Iterable[_Row]) -> None:
-        evidence = [
-            (bad, control_bad + bad, requests / control_requests)
-            for control_requests, control_bad, requests, bad in rows
-            if control_requests and requests and (bad or control_bad)
-        ]
+    def __init__(self, minutes: _Columns) -> None:
         # Errors of the canary and of both arms; the canary's requests to one of the control.
-        self.bad = [bad for bad, _, _ in evidence]
-        self.errors = [errors for _, errors, _ in evidence]
-        self.odds = [odds for _, _, odds in evidence]
-        self._bad_so_far = list(accumulate(self.bad, initial=0))
-        self._bins: defaultdict[int, list[int]] = defaultdict(list)
-        positions = [log_odds / self.WIDTH for log_odds in map(math.log, self.odds)]
-        for index, centre in enumerate(map(round, positions)):
-            self._bins[centre].append(index)
-        self._moments = [
-            self._running_moments(
-                [self.errors[index] for index in indices],
-                [(positions[index] - centre) * self.WIDTH for index in indices],
-            )
-            for centre, indices in self._bins.items()
-        ]
+        errors = list(map(add, minutes.control_bad, minutes.bad))
+        # Minutes with an error tell something, if there is a control to compare with.
+        control = minutes.control_requests
+        tells = errors if all(control) else list(map(mul, errors, control))
+        self.bad = list(compress(minutes.bad, tells))
+        self.errors = list(compress(errors, tells))
+        self.odds = list(map(truediv, compress(minutes.requests, tells), compress(control, tells)))
+        log_odds = list(map(math.log, self.odds))
+        # The usual odds are in the middle of a bin; rounded, since `_terms` remembers.
+        usual = round(8 * sum(log_odds) / len(log_odds)) / 8 if log_odds else 0.0
+        self.bins = {
+            usual + cell * self.WIDTH: self._bin(usual + cell * self.WIDTH, indices, log_odds)
+            for cell, indices in self._cells(log_odds, usual - self.WIDTH / 2)
+        }
 
-    def _running_moments(
-        self, weights: Sequence[float], distances: list[float]
-    ) -> list[list[float]]:
-        moments = [list(accumulate(weights, initial=0.0))]
-        for _ in range(1, self.TERMS):
-            weights = list(map(mul, weights, distances))
-            moments.append(list(accumulate(weights, initial=0.0)))
-        return moments
+    def _cells(self, log_odds: list[float], edge: float) -> Iterator[tuple[float, Sequence[int]]]:
+        """Which minutes go into which bin; while the share stays about the same, all into one."""
+        if not log_odds:
+            return
+        first, last = ((each - edge) // self.WIDTH for each in (min(log_odds), max(log_odds)))
+        if first == last:
+            yield first, range(len(log_odds))
+            return
+        cells = [(each - edge) // self.WIDTH for each in log_odds]
+        for cell in set(cells):
+            yield cell, [index for index, each in enumerate(cells) if each == cell]
 
-    def series(self, null_ratio: float, alternatives: tuple[float, ...]) -> _Series:
-        """Per alternative r: ln r, and the terms of all bins."""
-        bins = [_terms(centre * self.WIDTH, null_ratio, alternatives) for centre in self._bins]
-        return [
+    def _bin(self, centre: float, indices: Sequence[int], log_odds: list[float]) -> _Bin:
+        errors = self.errors
+        if len(indices) < len(errors):
+            errors = [errors[index] for index in indices]
+            log_odds = [log_odds[index] for index in indices]
+        distances = [each - centre for each in log_odds]
+        squares = list(map(mul, distances, distances))
+        cubes = list(map(mul, squares, distances))
+        by_cube = list(map(mul, errors, cubes))
+        by_sixth = list(map(mul, by_cube, cubes))
+        return _Bin(indices, (errors, by_cube, by_sixth), (distances, squares))
+
+
+class _Level:
+    """The log of the mean likelihood ratio as a history goes on, not capped."""
+
+    # Alternatives this far below the likeliest do not count; they may, when they have gained as
+    # much as is between the two. What is NOTHING below adds less than rounding does.
+    FAR, NOTHING = 120, 40
+
+    def __init__(
+        self, history: _History, null_ratio: float, alternatives: tuple[float, ...]
+    ) -> None:
+        self._history = history
+        self._alternatives = alternatives
+        self._count = self._bad = 0
+        self._positions = [0] * len(history.bins)  # how many minutes of each bin are summed up
+        self._moments = [0.0] * (_History.TERMS * len(history.bins))
+        bins = [_terms(centre, null_ratio, alternatives) for centre in history.bins]
+        # Per alternative r: ln r, and what multiplies the moments.
+        self._series = [
             (math.log(ratio), [term for terms in bins for term in terms[number]])
             for number, ratio in enumerate(alternatives)
         ]
+        # The last alternative that counts.
+        self.furthest = alternatives[-1]
 
-    def level(self, count: int, series: _Series) -> float:
-        """The log of the mean likelihood ratio after the first `count` minutes, not capped."""
-        moments: list[float] = []
-        for indices, running in zip(self._bins.values(), self._moments, strict=True):
-            position = bisect_left(indices, count)
-            moments += [sums[position] for sums in running]
-        bad = self._bad_so_far[count]
-        return log_mean([bad * log - _dot(moments, terms) for log, terms in series])
+    def after(self, count: int) -> float:
+        """After the first `count` minutes, which must not be fewer than the last time."""
+        self._sum_up(count)
+        logs: list[float] = []
+        top = -math.inf
+        for log, terms in self._series:
+            likelihood = self._bad * log - _dot(self._moments, terms)
+            logs.append(likelihood)
+            # It is concave in ln r, so beyond this one all others are further down.
+            if likelihood < top - self.FAR:
+                break
+            top = max(top, likelihood)
+        self.furthest = self._alternatives[len(logs) - 1]
+        return log_mean(logs) + math.log(len(logs) / len(self._series))
+
+    def _sum_up(self, count: int) -> None:
+        for number, each in enumerate(self._history.bins.values()):
+            start = self._positions[number]
+            stop = bisect_left(each.indices, count, start)
+            if start < stop:
+                own = slice(number * _History.TERMS, (number + 1) * _History.TERMS)
+                self._moments[own] = map(add, self._moments[own], each.moments(start, stop))
+                self._positions[number] = stop
+        self._bad += sum(self._history.bad[self._count : count])
+        self._count = count
 
 
 def _process(
@@ -374,73 +446,88 @@ def _process(
 
     It is worked out only where a minute may exceed the cap or where `stop` may have been reached.
     """
-    series = history.series(null_ratio, alternatives)
-    cut = level = gained = 0.0
-    for index, most in _gains(history, null_ratio, alternatives):
+    mean = _Level(history, null_ratio, alternatives)
+    stop -= _ROUNDING
+    cut = level = gained = gained_afar = 0.0
+    for index, bad, errors, odds in _favourable(history, null_ratio, alternatives):
+        most = _most(bad, errors, odds, mean.furthest)
         gained += most
-        if most > cap or _reaches(level + gained, stop):
-            after = history.level(index + 1, series)
-            if most > cap:
-                cut += max(0.0, after - history.level(index, series) - cap)
-            level, gained = after - cut, 0.0
-            if _reaches(level, stop):
+        gained_afar += _most(bad, errors, odds, alternatives[-1])
+        if most > cap or level + gained >= stop or gained_afar > mean.FAR - mean.NOTHING:
+            before = mean.after(index) if most > cap else math.inf
+            after = mean.after(index + 1)
+            cut += max(0.0, after - before - cap)
+            level, gained, gained_afar = after - cut, 0.0, 0.0
+            if level >= stop:
                 return level
-    return history.level(len(history.bad), series) - cut
+    return mean.after(len(history.bad)) - cut
 
 
 def _reaches(level: float, threshold: float) -> bool:
-    """Two capped minutes make exactly the threshold: rounding shall not decide."""
-    return level >= threshold - 1e-9
+    return level >= threshold - _ROUNDING
 
 
-def _gains(
+def _favourable(
     history: _History, null_ratio: float, alternatives: tuple[float, ...]
-) -> Iterator[tuple[int, float]]:
-    """The minutes that can add to some alternative's level, and the most they can to any.
+) -> Iterator[tuple[int, int, int, float]]:
+    """The minutes that can add to some alternative's level, with x, E and o: those in which the
+    canary has more of the errors than the null hypothesis expects, or fewer."""
+    more = alternatives[0] > 1
+    indices: Iterable[int] = range(len(history.bad))
+    # Without a bad request in the canary there are not more.
+    for index in compress(indices, history.bad) if more else indices:
+        bad, errors = history.bad[index], history.errors[index]
+        odds = null_ratio * history.odds[index]
+        even = (errors - bad) * odds
+        if bad > even if more else bad < even:
+            yield index, bad, errors, odds
+
+
+def _most(bad: int, errors: int, odds: float, furthest: float) -> float:
+    """The most that a minute adds to the level of any alternative up to the furthest.
 
     The likeliest ratio, x / (E - x) / o, gains most, or the alternative nearest to it.
     """
-    upwards = alternatives[0] > 1
-    furthest = max(alternatives) if upwards else min(alternatives)
-    minutes = zip(history.bad, history.errors, history.odds, strict=True)
-    for index, (bad, errors, odds_to_one) in enumerate(minutes):
-        odds = null_ratio * odds_to_one
-        even = (errors - bad) * odds  # as many in the canary are no news
-        if upwards and bad > even:
-            ratio = min(bad / even, furthest) if even else furthest
-        elif not upwards and bad < even:
-            ratio = max(bad / even, furthest)
-        else:
-            continue
-        yield (
-            index,
-            bad * math.log(ratio) - errors * math.log((1 + odds * ratio) / (1 + odds)),
-        )
+    ratio = furthest
+    if bad < errors:
+        likeliest = bad / (errors - bad) / odds
+        ratio = min(likeliest, furthest) if furthest > 1 else max(likeliest, furthest)
+    return bad * math.log(ratio) - errors * math.log((1 + odds * ratio) / (1 + odds))
 
 
 @lru_cache(maxsize=256)
 def _terms(
-    log_odds: float, null_ratio: float, alternatives: tuple[float, ...]
-) -> list[list[float]]:
-    """Per alternative r, the Taylor terms of ln((1 + o r) / (1 + o)) in ln o at a bin's centre."""
-    centre = log_odds + math.log(null_ratio)
-    even = _softplus(centre, _History.TERMS)
-    return [
-        list(map(sub, _softplus(centre + math.log(ratio), _History.TERMS), even))
-        for ratio in alternatives
-    ]
+    centre: float, null_ratio: float, alternatives: tuple[float, ...]
+) -> tuple[list[float], ...]:
+    """Per alternative r, the polynomial of ln((1 + o r) / (1 + o)) in ln o about a bin's centre."""
+    nodes, weights = _interpolation()
+    odds = [null_ratio * math.exp(centre + node) for node in nodes]
+    even = list(map(math.log1p, odds))
+    values = [[math.log1p(each * ratio) for each in odds] for ratio in alternatives]
+    gains = [list(map(sub, each, even)) for each in values]
+    return tuple([_dot(weight, each) for weight in weights] for each in gains)
 
 
-def _softplus(at: float, terms: int) -> list[float]:
-    """The Taylor terms of ln(1 + exp(h)): its slope s obeys s' = s - s**2."""
-    slopes = [1 / (1 + math.exp(-at))]
-    for order in range(terms - 2):
-        square = sum(map(mul, slopes, reversed(slopes)))
-        slopes.append((slopes[order] - square) / (order + 1))
-    return [
-        math.log1p(math.exp(at)),
-        *(slope / order for order, slope in enumerate(slopes, start=1)),
-    ]
+@lru_cache(maxsize=1)
+def _interpolation() -> tuple[tuple[float, ...], list[tuple[float, ...]]]:
+    """Where a function is looked at in a bin, and the weights that make of what it is there each
+    coefficient of the polynomial through it. Chebyshev's nodes, where it errs least."""
+    count = _History.TERMS
+    nodes = tuple(
+        _History.WIDTH / 2 * math.cos((number + 0.5) * math.pi / count) for number in range(count)
+    )
+    return nodes, list(zip(*(_basis(node, nodes) for node in nodes), strict=True))
+
+
+def _basis(node: float, nodes: tuple[float, ...]) -> list[float]:
+    """Lagrange's polynomial that is 1 at `node` and 0 at all others, lowest power first."""
+    polynomial = [1.0]
+    for other in nodes:
+        if other != node:
+            scale = 1 / (node - other)
+            shifted, lowered = [0.0, *polynomial], [*(other * each for each in polynomial), 0.0]
+            polynomial = [scale * each for each in map(sub, shifted, lowered)]
+    return polynomial
 
 
 def _sum_of_products(a: Iterable[float], b: Iterable[float]) -> float:
@@ -507,31 +594,31 @@ def _log_beta(a: float, b: float) -> float:
 def _regression(parts: tuple[MetricEvidence, ...], by_comparison: bool) -> str:
     if by_comparison:
         worst = max(parts, key=lambda part: part.worse)
-        return f"worse than the control: {_comparison(worst)}"
+        return f"more {worst.metric} than what it replaces: {_comparison(worst)}"
     return "; ".join(
-        f"{part.metric}: at least {_percent(part.canary.interval.low)} of requests, "
-        f"the objective is {_percent(part.objective or 0.0)}"
+        f"more {part.metric} than its objective allows: surely above "
+        f"{_percent(part.canary.interval.low)} of requests, the objective is "
+        f"{_percent(part.objective or 0.0)}"
         for part in parts
         if part.beyond_objective
     )
 
 
-def _health(parts: tuple[MetricEvidence, ...], criteria: Criteria) -> str:
-    shown = f"not {criteria.margin:g} times worse than the control, or within its objective"
-    return f"{shown}: {'; '.join(_comparison(part) for part in parts)}"
-
-
-def _doubt(parts: tuple[MetricEvidence, ...], criteria: Criteria, evidence: float) -> str:
+def _doubt(parts: tuple[MetricEvidence, ...], threshold: float, evidence: float) -> str:
     """Why neither: what is not shown yet, and how far the evidence of a regression has come."""
     if not any(part.control.requests for part in parts):
-        return "no invocations of the control to compare with"
-    open_ = "; ".join(_comparison(part) for part in parts if not part.settled)
-    far = f"evidence of a regression {evidence:.1f} of {criteria.threshold:.1f}"
-    return f"not shown yet to be less than {criteria.margin:g} times worse: {open_}; {far}"
+        return "no invocations of what it replaces, to compare with"
+    open_ = _listing(part for part in parts if not part.settled)
+    far = f"the evidence against it is {evidence:.1f}, at {threshold:.1f} it is taken back"
+    return f"too early to tell: {open_}; {far}"
+
+
+def _listing(parts: Iterable[MetricEvidence]) -> str:
+    return "; ".join(f"{part.metric} {_comparison(part)}" for part in parts)
 
 
 def _comparison(part: MetricEvidence) -> str:
-    return f"{part.metric} {_share(part.canary)} against {_share(part.control)}"
+    return f"{_share(part.canary)} against {_share(part.control)}"
 
 
 def _share(rate: Rate) -> str:

@@ -61,6 +61,16 @@ _HEADLINES = {
     "Aborted": "was aborted",
     "Superseded": "is superseded",
     "Blocked": "is blocked",
+    "ShadowPassed": "is no worse in the shadow",
+    "Shifted": "has more of the traffic",
+    "Undecided": "needs somebody to decide",
+    "Stuck": "is stuck",
+    "Underpowered": "has too little traffic to be judged by",
+    "Downgraded": "was rolled out without its protection",
+    "Drifted": "was changed by hand",
+    "DriftEnded": "is back as it was",
+    "CorrectionFailed": "could not be brought back",
+    "Adopted": "was replaced by hand",
     "Paused": "is paused",
     "Resumed": "goes on",
     "TakingBack": "is being taken back",
@@ -92,6 +102,12 @@ def _next(entry: Entry, name: str) -> str:
                 f"What to do: sageops approve {name} --stage {entry.stage} --by YOUR-NAME\n"
                 f"Or: sageops abort {name} --by YOUR-NAME\n"
                 "If nobody does, it waits."
+            )
+        case "Undecided":
+            return (
+                f"What to do: sageops promote {name} --stage {entry.stage} --by YOUR-NAME\n"
+                f"Or: sageops abort {name} --by YOUR-NAME\n"
+                "If nobody does, it stays as it is, and goes on or back when the evidence decides."
             )
         case "Blocked":
             return (

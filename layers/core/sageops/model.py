@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from sageops.evidence import Minute
+from sageops.evidence import Counts, Minute
 from sageops.policy import Policy, RealTime, SmokeRequest, Target
 
 __all__ = [
@@ -32,12 +32,15 @@ __all__ = [
     "CreateConfig",
     "CreateEndpoint",
     "CreateModel",
+    "CreateTrial",
     "DeleteEndpoint",
     "Done",
+    "Drift",
     "EndpointSeen",
     "Entry",
     "Errand",
     "GroupSpec",
+    "Guardrail",
     "Harmed",
     "Head",
     "Idle",
@@ -59,6 +62,7 @@ __all__ = [
     "RollingUpdate",
     "Routing",
     "Severity",
+    "ShiftTraffic",
     "SignalStop",
     "Smoke",
     "Smoked",
@@ -102,12 +106,14 @@ class GroupSpec(Struct, frozen=True):
 
 
 class ReleaseSpec(Struct, frozen=True):
-    """What people want of one release; gate approvals by stage name."""
+    """What people want of one release; approvals of gates, and wishes to go on at once, by stage
+    name."""
 
     approvals: dict[str, Word] = {}
     paused: Word | None = None
     resumed: Word | None = None
     aborted: Word | None = None
+    promoted: dict[str, Word] = {}
 
 
 # ---------------------------------------------------------------- status: what is recorded
@@ -124,7 +130,9 @@ Phase = Literal[
     "Aborted",
 ]
 
-ConditionType = Literal["Approved", "Blocked", "Paused", "Live", "Ended"]
+ConditionType = Literal[
+    "Approved", "Blocked", "Paused", "Live", "Ended", "Stuck", "Drifted", "Underpowered"
+]
 
 
 class Condition(Struct, frozen=True):
@@ -178,6 +186,8 @@ StageStep = Literal[
     "modelling",
     "configuring",
     "alarming",
+    "mirroring",
+    "shifting",
     "deploying",
     "checking",
     "baking",
@@ -202,11 +212,18 @@ class Stop(Struct, frozen=True):
 class StageRun(Struct, frozen=True):
     """How far one release has come in one stage.
 
-    `asked_at` is when the update of the endpoint was claimed; `asked_seen` the endpoint's own
-    LastModifiedTime at that moment (None: there was no endpoint). If the endpoint has been
-    modified since and does not serve `config`, the update was tried and did not last: no clock
-    of ours takes part in that conclusion. `replaced` is the configuration that the endpoint
-    served before, which a rollback goes back to.
+    `asked_at` is when the first update of the endpoint was claimed. `asked_for` is the
+    configuration of the latest one, `asked_seen` the endpoint's own LastModifiedTime when that was
+    claimed (None: there was no endpoint). If the endpoint has been modified since and does not
+    serve what was asked for, the update was tried and did not last: no clock of ours takes part in
+    that conclusion. `replaced` is the configuration that the endpoint served before, which a
+    rollback goes back to.
+
+    `trials` are the configurations, of this run, that hold both versions, the latest last;
+    `alarmed` the one of them whose alarms are there; `share` the percentage of the requests last
+    asked for the new version in it; `smoked`: it has passed its smoke test there. `compared_since`
+    is when both versions began to serve beside each other. `begun_at`: when it left its gate.
+    `unwatched_minutes`: of the rollout, which the bake is to make up for.
     """
 
     stage: str
@@ -219,6 +236,14 @@ class StageRun(Struct, frozen=True):
     asked_seen: datetime | None = None
     back_asked_seen: datetime | None = None
     stop: Stop | None = None
+    asked_for: str = ""
+    trials: tuple[str, ...] = ()
+    alarmed: str = ""
+    share: int = 0
+    smoked: bool = False
+    compared_since: datetime | None = None
+    begun_at: datetime | None = None
+    unwatched_minutes: int = 0
 
 
 class Release(Struct, frozen=True):
@@ -255,6 +280,16 @@ class Release(Struct, frozen=True):
         return replace(self, runs=runs)
 
 
+class Drift(Struct, frozen=True):
+    """What somebody put in the place of what went live; `config` is empty where the endpoint is
+    gone. `asked` to be brought back, when the endpoint's LastModifiedTime was `asked_seen`."""
+
+    config: str
+    asked: bool = False
+    asked_seen: datetime | None = None
+    gave_up: bool = False
+
+
 class Live(Struct, frozen=True):
     """What a stage serves after it has baked, and what it served before.
 
@@ -268,6 +303,8 @@ class Live(Struct, frozen=True):
     restored: bool = False
     # The alarm that people were already told of without anything to go back to.
     warned_of: datetime | None = None
+    # What people were told is served in its place.
+    drift: Drift | None = None
 
 
 class Training(Struct, frozen=True):
@@ -355,6 +392,9 @@ class PackageSeen(Struct, frozen=True):
     approval: Approval
 
 
+Guardrail = Literal["", "all_at_once", "canary", "linear", "rolling"]
+
+
 class VariantSeen(Struct, frozen=True):
     """A variant that an endpoint serves; `weight` is the one last asked for, `instances` None
     where it is serverless."""
@@ -380,7 +420,7 @@ class EndpointSeen(Struct, frozen=True):
     variants: tuple[VariantSeen, ...] = ()
     shadows: tuple[str, ...] = ()
     asynchronous: bool = False
-    guardrail: Literal["", "all_at_once", "canary", "linear", "rolling"] = ""
+    guardrail: Guardrail = ""
 
 
 class AlarmSeen(Struct, frozen=True):
@@ -419,7 +459,8 @@ class View(Struct, frozen=True):
     `endpoints` has an entry for every stage that was looked at (None: no such endpoint, a
     Trouble: it could not be looked at);
     `alarms` are those that watch the stage's configuration of interest; `minutes` the closed
-    minutes of a rollout under way, by stage and metric, where the policy wants evidence.
+    minutes of a rollout under way, by stage and metric, where the policy wants evidence; `traffic`
+    those of the last day, of what a stage served before a release comes to it.
     """
 
     now: datetime
@@ -430,6 +471,7 @@ class View(Struct, frozen=True):
     alarms: Mapping[str, tuple[AlarmSeen, ...]] = {}
     minutes: Mapping[str, Mapping[str, tuple[Minute, ...]]] = {}
     training: TrainingSeen | None = None
+    traffic: Mapping[str, tuple[Counts, ...]] = {}
 
 
 # ---------------------------------------------------------------- steps: what to do next
@@ -482,7 +524,8 @@ class AlarmSpec(Struct, frozen=True):
 
     `errors`: share of requests answered 5xx, in percent, once there are `min_requests` a
     period. `latency`: p99 of ModelLatency in milliseconds. `stop`: our own word to SageMaker
-    that the rollout must go back (an update under way takes no other).
+    that the rollout must go back (an update under way takes no other). `variant`: of that
+    configuration.
     """
 
     kind: Literal["errors", "latency", "stop"]
@@ -491,6 +534,7 @@ class AlarmSpec(Struct, frozen=True):
     config: str
     threshold: float = 1
     min_requests: int = 1
+    variant: Literal["main", "next", "shadow"] = "main"
 
 
 class PinArtifact(Struct, frozen=True, tag=True):
@@ -518,6 +562,23 @@ class CreateConfig(Struct, frozen=True, tag=True):
     serving: RealTime
 
 
+class CreateTrial(Struct, frozen=True, tag=True):
+    """A configuration of both versions: the variant of the configuration `present` as it is, and
+    beside it one of `model`.
+
+    `beside` is that one's name: a production variant without traffic, or a shadow to which
+    `mirrored_percent` of the requests are mirrored.
+    """
+
+    errand: Errand
+    name: str
+    present: str
+    beside: Literal["next", "shadow"]
+    model: str
+    serving: RealTime
+    mirrored_percent: int = 0
+
+
 class PutAlarms(Struct, frozen=True, tag=True):
     errand: Errand
     alarms: tuple[AlarmSpec, ...]
@@ -529,9 +590,22 @@ class CreateEndpoint(Struct, frozen=True, tag=True):
 
 
 class UpdateEndpoint(Struct, frozen=True, tag=True):
+    """`deployment` is None where guardrails are refused: when the names of the variants change.
+
+    `as_many`: the variants that stay keep the instances that they have by now.
+    """
+
     errand: Errand
     config: str
-    deployment: BlueGreen | RollingUpdate
+    deployment: BlueGreen | RollingUpdate | None
+    as_many: bool = False
+
+
+class ShiftTraffic(Struct, frozen=True, tag=True):
+    """Give the new version this share of the requests, and the present one the rest."""
+
+    errand: Errand
+    percent: int
 
 
 class DeleteEndpoint(Struct, frozen=True, tag=True):
@@ -539,8 +613,11 @@ class DeleteEndpoint(Struct, frozen=True, tag=True):
 
 
 class Smoke(Struct, frozen=True, tag=True):
+    """`variant`: the one that is to answer, whatever its share of the traffic."""
+
     errand: Errand
     requests: tuple[SmokeRequest, ...]
+    variant: str = ""
 
 
 class SignalStop(Struct, frozen=True, tag=True):
@@ -577,9 +654,11 @@ Action = (
     | CopyArtifact
     | CreateModel
     | CreateConfig
+    | CreateTrial
     | PutAlarms
     | CreateEndpoint
     | UpdateEndpoint
+    | ShiftTraffic
     | DeleteEndpoint
     | Smoke
     | SignalStop

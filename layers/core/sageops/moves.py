@@ -9,6 +9,7 @@ from sageops.model import (
     Act,
     Action,
     Entry,
+    Errand,
     Head,
     Intent,
     Live,
@@ -19,7 +20,9 @@ from sageops.model import (
     StageStep,
     Stop,
     View,
+    Wait,
 )
+from sageops.policy import Stage
 
 __all__ = [
     "WATCH",
@@ -27,14 +30,21 @@ __all__ = [
     "current_run",
     "end",
     "entry",
+    "errand",
     "go_live",
+    "has_ended",
+    "is_paused",
     "is_underway",
     "later",
+    "look_again",
+    "opened",
     "record",
     "restore",
     "stop",
     "stopped_before_it_began",
     "to_step",
+    "turn_back",
+    "unstuck",
     "untroubled",
 ]
 
@@ -44,6 +54,11 @@ WATCH = timedelta(days=1)
 _BEFORE: frozenset[StageStep] = frozenset(
     {"waiting", "gate", "copying", "modelling", "configuring", "alarming"}
 )
+# Those in which the endpoint is moved, from the first update on.
+_MOVING: frozenset[StageStep] = frozenset({"mirroring", "shifting", "deploying"})
+# How often an endpoint that moves or bakes is looked at when no event comes. SageMaker and
+# CloudWatch act and tell by themselves: this is for the events that were lost.
+_LOOK_MINUTES = 5
 
 
 def current_run(release: Release) -> StageRun:
@@ -61,7 +76,28 @@ def is_underway(release: Release) -> bool:
 
 def stopped_before_it_began(run: StageRun) -> bool:
     """Whether a stop at this point leaves nothing to undo."""
-    return run.step in _BEFORE or (run.step == "deploying" and run.asked_at is None)
+    return run.step in _BEFORE or (run.step in _MOVING and run.asked_at is None)
+
+
+def has_ended(release: Release) -> bool:
+    """Whether it is over: nothing is done for it any more."""
+    ended = find(release.conditions, "Ended")
+    return ended is not None and ended.status
+
+
+def is_paused(release: Release) -> bool:
+    """Whether nothing new may be begun."""
+    paused = find(release.conditions, "Paused")
+    return paused is not None and paused.status
+
+
+def errand(release: Release, run: StageRun, stage: Stage) -> Errand:
+    return Errand(stage.target, release.name, run.approved_by)
+
+
+def look_again(view: View, why: str) -> Wait:
+    """Nothing to do until something is seen to have changed."""
+    return Wait(later(view.now, minutes=_LOOK_MINUTES), why)
 
 
 def entry(  # noqa: PLR0913 - an entry answers that many questions
@@ -98,13 +134,18 @@ def record(
 
 
 def act(
-    view: View, action: Action, release: Release | None = None, stage: str | None = None
+    view: View,
+    action: Action,
+    release: Release | None = None,
+    stage: str | None = None,
+    head: Head | None = None,
 ) -> Act:
-    """Claim `action` on the head, then do it. `release` is written with the claim."""
+    """Claim `action` on the head, then do it. `release` is written with the claim, and `head`
+    where more of it changes."""
     name = release.name if release is not None else view.records.head.group
     intent = Intent(type(action).__name__, name, view.now)
-    head = replace(view.records.head, intent=intent)
-    claim = Record(head, (release,) if release is not None else ())
+    claimed = replace(head or view.records.head, intent=intent)
+    claim = Record(claimed, (release,) if release is not None else ())
     return Act(action, claim, release.version if release is not None else None, stage)
 
 
@@ -141,14 +182,29 @@ def stop(view: View, release: Release, run: StageRun, why: Stop) -> Record:
         by=why.by,
         facts={"reason": why.reason},
     )
-    return record(view, turned, log=(told,), head=_opened(view.records.head, release.version))
+    return record(view, turned, log=(told,), head=opened(view.records.head, release.version))
 
 
-def _opened(head: Head, *versions: int) -> Head:
+def turn_back(view: View, release: Release, why: Stop) -> Record:
+    """Stop the release in the stage that it is in."""
+    run = current_run(release)
+    since = why.harm_since or run.asked_at
+    return stop(view, release, run, replace(why, harm_since=since))
+
+
+def opened(head: Head, *versions: int) -> Head:
     """The head with these among the open ones: a release that was live is open while it ends."""
     new = tuple(version for version in versions if version not in head.open)
     ended = {version: phase for version, phase in head.ended.items() if version not in versions}
     return replace(head, open=(*head.open, *new), ended=ended)
+
+
+def unstuck(release: Release, now: datetime) -> Release:
+    """The release when a stage of it is over: it is no longer late there."""
+    stuck = find(release.conditions, "Stuck")
+    if stuck is None or not stuck.status:
+        return release
+    return with_condition(release, "Stuck", False, "Over", "It has come through.", now)
 
 
 def end(
@@ -162,7 +218,7 @@ def end(
     """The release is over, for this reason; the last thing told about it."""
     over = with_condition(release, "Ended", True, why.phase, why.message, view.now)
     over = with_condition(over, "Live", False, why.phase, why.message, view.now)
-    over = to_step(view, over, replace(run, stop=why), "stopped")
+    over = unstuck(to_step(view, over, replace(run, stop=why), "stopped"), view.now)
     told = entry(
         view.now,
         release,
@@ -173,7 +229,7 @@ def end(
         by=why.by,
         facts={"reason": why.reason, **(facts or {})},
     )
-    return record(view, over, log=(told,), head=_opened(head or view.records.head, release.version))
+    return record(view, over, log=(told,), head=opened(head or view.records.head, release.version))
 
 
 def go_live(view: View, release: Release, run: StageRun) -> Record:
@@ -183,7 +239,7 @@ def go_live(view: View, release: Release, run: StageRun) -> Record:
     before = _before(served, run, now)
     live = Live(release.version, run.config, now, before)
     head = replace(head, live={**head.live, run.stage: live}, watched_until=now + WATCH)
-    moved = to_step(view, release, run, "live")
+    moved = unstuck(to_step(view, release, run, "live"), now)
     last = run.stage == release.runs[-1].stage
     told = entry(
         now,
@@ -199,7 +255,7 @@ def go_live(view: View, release: Release, run: StageRun) -> Record:
     moved = with_condition(moved, "Live", True, "Baked", told.why, now)
     open_ = tuple(version for version in head.open if version != release.version)
     replaced = _replaced(view, served, release)
-    head = _opened(replace(head, open=open_), *(each.version for each in replaced))
+    head = opened(replace(head, open=open_), *(each.version for each in replaced))
     return record(view, moved, *replaced, log=(told,), head=head)
 
 

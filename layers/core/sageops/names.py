@@ -1,6 +1,7 @@
 """The names of what we make. Deterministic, so that a repeated step finds its first try."""
 
 import hashlib
+from typing import Literal
 
 from msgspec import json
 
@@ -20,6 +21,7 @@ __all__ = [
     "execution_role_arn",
     "target_role_arn",
     "training_token",
+    "trial_name",
 ]
 
 _ALARM_PREFIX = "sageops"
@@ -27,10 +29,10 @@ _ALARM_PREFIX = "sageops"
 TARGET_ROLE = "sageops-target"
 _EXECUTION_ROLE = "sageops-model-execution"
 # One production variant, always of this name: guardrails refuse an update that renames variants.
-VARIANT = "main"
+VARIANT: Literal["main"] = "main"
 # What stands beside it while two versions are compared on one endpoint.
-BESIDE = "next"
-SHADOW = "shadow"
+BESIDE: Literal["next"] = "next"
+SHADOW: Literal["shadow"] = "shadow"
 
 
 def config_name(release: Release, artifact: Artifact, stage: Stage) -> str:
@@ -43,6 +45,13 @@ def config_name(release: Release, artifact: Artifact, stage: Stage) -> str:
     made_of = (release.detail.image, release.detail.environment, artifact.sha256, stage.serving)
     digest = hashlib.sha256(json.encode(made_of, order="sorted")).hexdigest()
     return f"{stage.target.endpoint}-v{release.version}-{digest[:8]}"
+
+
+def trial_name(config: str, present: str, beside: str) -> str:
+    """The name of the configuration in which `present` and the one called `config` stand beside
+    each other: of the same form, other digits."""
+    digest = hashlib.sha256(f"{config} {present} {beside}".encode()).hexdigest()
+    return f"{config.rpartition('-')[0]}-{digest[:8]}"
 
 
 def alarm_name(config: str, kind: str) -> str:

@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from sageops.advance import advance, pin
 from sageops.conditions import find, phase, with_condition
+from sageops.live import drift, live
 from sageops.model import (
     Act,
     Approval,
     Entry,
     Idle,
     LabelPackage,
-    Live,
     PackageSeen,
     Record,
     Records,
@@ -30,8 +30,19 @@ from sageops.model import (
     View,
     Wait,
 )
-from sageops.moves import act, current_run, entry, is_underway, later, record, stop
+from sageops.moves import (
+    act,
+    current_run,
+    entry,
+    has_ended,
+    is_paused,
+    is_underway,
+    later,
+    record,
+    turn_back,
+)
 from sageops.names import training_token
+from sageops.strategies import longest
 
 __all__ = ["LEASE", "candidates", "label", "plan", "to_describe"]
 
@@ -51,14 +62,22 @@ def plan(view: View) -> Step:
         _admission(view)
         or _registry(view)
         or _wishes(view)
-        or _live(view)
+        or live(view)
         or _pinning(view)
         or _turns(view)
+        or _overdue(view)
         or _next(view)
     )
     if isinstance(step, Wait | Idle):
         # What no release waits for, so that its troubles hold none up.
-        return _closing(view) or _labels(view) or _training(view) or _watched(view) or step
+        return (
+            _closing(view)
+            or _labels(view)
+            or drift(view)
+            or _training(view)
+            or _watched(view)
+            or step
+        )
     return step
 
 
@@ -195,7 +214,7 @@ def _registry(view: View) -> Step | None:
         approved = release.approved_at is not None
         if package is None:
             why = Stop("Failed", "PackageDeleted", "The package is gone from the registry.")
-            return _turn_back(view, release, why)
+            return turn_back(view, release, why)
         if package.approval == "Approved" and not approved:
             return _approve(view, release)
         if package.approval == "Rejected" or (approved and package.approval != "Approved"):
@@ -204,7 +223,7 @@ def _registry(view: View) -> Step | None:
             why = Stop(
                 "Rejected", "Rejected", f"The package was {what} in the registry by {by}.", by
             )
-            return _turn_back(view, release, why)
+            return turn_back(view, release, why)
     return None
 
 
@@ -223,7 +242,7 @@ def _wishes(view: View) -> Step | None:
         if wish is not None and wish.aborted is not None:
             by = wish.aborted.by
             reason = f": {wish.aborted.why}" if wish.aborted.why else "."
-            return _turn_back(
+            return turn_back(
                 view, release, Stop("Aborted", "Aborted", f"{by} aborted it{reason}", by)
             )
         paused = find(release.conditions, "Paused")
@@ -248,7 +267,7 @@ def _pause(view: View, release: Release, paused: bool, by: str, message: str) ->
 def _closing(view: View) -> Step | None:
     """A release that has ended leaves the open ones when the registry shows its end."""
     for release in _open(view):
-        if not _has_ended(release):
+        if not has_ended(release):
             continue
         if release.label != label(release):
             return _label(view, release)
@@ -257,99 +276,6 @@ def _closing(view: View) -> Step | None:
         ended = {**head.ended, release.version: phase(release.conditions)}
         return record(view, release, log=(), head=replace(head, open=open_, ended=ended))
     return None
-
-
-def _live(view: View) -> Step | None:
-    """Whether something that went live does harm, or should no longer be live."""
-    busy = {
-        current_run(release).stage
-        for release in _open(view)
-        if not _has_ended(release) and is_underway(release)
-    }
-    for stage, live in view.records.head.live.items():
-        release = view.records.releases.get(live.version)
-        if release is None or stage in busy or not _serves(view, stage, live):
-            continue
-        if _turns_back(view, release):
-            continue  # one stage after the other
-        step = _live_alarm(view, stage, live, release) or _live_word(view, stage, live, release)
-        if step is not None:
-            return step
-    return None
-
-
-def _turns_back(view: View, release: Release) -> bool:
-    """Whether the release is being taken back in some stage."""
-    is_open = release.version in view.records.head.open and not _has_ended(release)
-    return is_open and current_run(release).step in ("stopping", "counting")
-
-
-def _serves(view: View, stage: str, live: Live) -> bool:
-    seen = view.endpoints.get(stage)
-    if seen is None or isinstance(seen, Trouble):
-        return False
-    return seen.status == "InService" and seen.config == live.config
-
-
-def _live_alarm(view: View, stage: str, live: Live, release: Release) -> Step | None:
-    firing = [
-        each for each in view.alarms.get(stage, ()) if each.firing and each.since > live.since
-    ]
-    if not firing:
-        return None
-    alarm = firing[0]
-    message = f"Alarm {alarm.name} fired after it went live: {alarm.reason}"
-    if live.replaced is not None:
-        since = max(live.since, later(alarm.since, minutes=-15))
-        why = Stop("RolledBack", "AlarmAfterLive", message, harm_since=since)
-        if release.version in view.records.head.open and not _has_ended(release):
-            if is_underway(release):
-                return _turn_back(view, release, replace(why, harm_since=None))
-        return stop(view, release, release.run(stage), why)
-    news = [each for each in firing if live.warned_of is None or each.since > live.warned_of]
-    if not news:
-        return None
-    alarm = max(news, key=lambda each: each.since)
-    message = f"Alarm {alarm.name} fired after it went live: {alarm.reason}"
-    head = view.records.head
-    head = replace(head, live={**head.live, stage: replace(live, warned_of=alarm.since)})
-    message = f"{message} There is no better version known to go back to: please look."
-    told = entry(view.now, release, "AlarmAfterLive", message, severity="alert", stage=stage)
-    return record(view, log=(told,), head=head)
-
-
-def _live_word(view: View, stage: str, live: Live, release: Release) -> Step | None:
-    """Production serves no package that is not approved, and nothing that was aborted."""
-    if stage != release.runs[-1].stage:
-        return None
-    package = view.packages.get(release.version)
-    wish = view.records.wishes.get(release.version)
-    if package is not None and package.approval != "Approved":
-        by = view.details[release.version].modified_by
-        what = "rejected" if package.approval == "Rejected" else "no longer approved"
-        why = Stop("Rejected", "Rejected", f"The package was {what} in the registry by {by}.", by)
-    elif wish is not None and wish.aborted is not None:
-        why = Stop("Aborted", "Aborted", f"{wish.aborted.by} rolled it back.", wish.aborted.by)
-    else:
-        return None
-    if live.replaced is None:
-        return _stuck_with(view, release, stage, why)
-    # CloudWatch keeps the figures of single minutes for 15 days.
-    why = replace(why, harm_since=max(live.since, later(view.now, days=-15)))
-    return stop(view, release, release.run(stage), why)
-
-
-def _stuck_with(view: View, release: Release, stage: str, why: Stop) -> Record | None:
-    message = (
-        f"{why.message} There is no better version known to go back to: approve another, "
-        f"or delete the endpoint of {stage} yourself."
-    )
-    told_before = find(release.conditions, "Blocked")
-    if told_before is not None and told_before.status and told_before.message == message:
-        return None
-    stuck = with_condition(release, "Blocked", True, "NothingToGoBackTo", message, view.now)
-    told = entry(view.now, release, "Blocked", message, severity="alert", stage=stage, by=why.by)
-    return record(view, stuck, log=(told,))
 
 
 def _labels(view: View) -> Step | None:
@@ -401,6 +327,28 @@ def _turns(view: View) -> Step | None:
     return None
 
 
+def _overdue(view: View) -> Step | None:
+    """A release that has been on its way through a stage for longer than it should."""
+    for release in _open(view):
+        run = current_run(release)
+        stuck = find(release.conditions, "Stuck")
+        policy = view.records.policies.get(release.policy_version)
+        if run.begun_at is None or policy is None or (stuck is not None and stuck.status):
+            continue
+        if has_ended(release) or is_paused(release):
+            continue
+        allowed = longest(policy.stage(run.stage))
+        if view.now < run.begun_at + allowed:
+            continue
+        blocked = find(release.conditions, "Blocked")
+        because = blocked.message if blocked is not None and blocked.status else ""
+        message = f"{run.stage} has taken longer than {allowed}, and is {run.step}. {because}"
+        marked = with_condition(release, "Stuck", True, "Overdue", message.strip(), view.now)
+        told = entry(view.now, release, "Stuck", message.strip(), severity="alert", stage=run.stage)
+        return record(view, marked, log=(told,))
+    return None
+
+
 def _next(view: View) -> Step:
     running = _by_approval(view)
     underway = [release for release in running if is_underway(release)]
@@ -409,7 +357,11 @@ def _next(view: View) -> Step:
     training = view.records.head.training
     if training is not None and not training.ended:
         return Wait(later(view.now, minutes=_TRAINING_LOOK_MINUTES), "training runs")
-    for stage in view.records.head.live:
+    for stage, served in view.records.head.live.items():
+        held = view.records.releases.get(served.version)
+        if served.drift is not None and held is not None and held.held_until is not None:
+            if view.now < held.held_until:
+                return Wait(held.held_until, f"{stage}: trying again later to bring it back")
         seen = view.endpoints.get(stage)
         if isinstance(seen, Trouble):
             # An alarm or a person's word on what is live would be lost on us.
@@ -425,32 +377,21 @@ def _open(view: View) -> list[Release]:
     return [view.records.releases[version] for version in head.open]
 
 
-def _has_ended(release: Release) -> bool:
-    ended = find(release.conditions, "Ended")
-    return ended is not None and ended.status
-
-
 def _running(view: View) -> list[Release]:
     """Open releases that neither have ended nor are on their way back."""
     return [
         release
         for release in _open(view)
-        if not _has_ended(release) and current_run(release).step not in ("stopping", "counting")
+        if not has_ended(release) and current_run(release).step not in ("stopping", "counting")
     ]
 
 
 def _by_approval(view: View) -> list[Release]:
     """Approved releases that have not ended, the oldest approval first."""
-    unended = (release for release in _open(view) if not _has_ended(release))
+    unended = (release for release in _open(view) if not has_ended(release))
     return sorted((each for each in unended if each.approved_at is not None), key=_age)
 
 
 def _age(release: Release) -> tuple[float, int]:
     approved_at = release.approved_at
     return (approved_at.timestamp() if approved_at is not None else 0.0, release.version)
-
-
-def _turn_back(view: View, release: Release, why: Stop) -> Record:
-    run = current_run(release)
-    since = why.harm_since or run.asked_at
-    return stop(view, release, run, replace(why, harm_since=since))

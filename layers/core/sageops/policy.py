@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 __all__ = [
+    "BATCH_MINUTES",
     "LONGEST_ROLLOUT_MINUTES",
     "Alarms",
     "AllAtOnce",
@@ -35,10 +36,15 @@ __all__ = [
     "Target",
     "Training",
     "check",
+    "is_inf1",
+    "whole_steps",
 ]
 
 # MaximumExecutionTimeoutInSeconds is at most eight hours; half an hour is left for the fleets.
 LONGEST_ROLLOUT_MINUTES = 450
+# What we leave for each batch of a rolling update beside its wait: its instances come, and as many
+# old ones go. How long that takes is promised nowhere [unverified].
+BATCH_MINUTES = 6
 
 Minutes = Annotated[int, Meta(ge=0, le=60, description="SageMaker's limit for one wait, an hour")]
 
@@ -208,6 +214,11 @@ class Stage(Struct, frozen=True, forbid_unknown_fields=True):
     gate: Literal["auto", "manual"] = "manual"
     # Before the rollout, whichever it is; alone, the rollout is all_at_once.
     shadow: Shadow | None = None
+    # What is done when somebody changes the endpoint by hand. People are told in any case.
+    drift: Literal["tell", "correct", "adopt"] = "tell"
+    # From when on people are told that a release is stuck; without it, when all that the policy
+    # wants to wait for has passed, and two hours.
+    deadline_minutes: Annotated[int, Meta(ge=10, le=30 * 24 * 60)] | None = None
 
 
 class Training(Struct, frozen=True, forbid_unknown_fields=True):
@@ -393,27 +404,63 @@ def _rollout_sense(stage: Stage, path: Path) -> Iterator[Problem]:
             yield from _expressible(percent, count, (*path, "rollout", "canary_percent"))
         case Linear(step_percent=percent, step_minutes=step, bake_minutes=bake):
             yield from _expressible(percent, count, (*path, "rollout", "step_percent"))
-            total = -(-100 // percent) * step + bake
+            total = whole_steps(percent, count) * step + bake
             yield from _in_time(total, (*path, "rollout", "step_minutes"))
         case Rolling(batch_percent=percent, batch_minutes=minutes):
             yield from _expressible(percent, count, (*path, "rollout", "batch_percent"))
-            total = -(-100 // percent) * minutes
-            yield from _in_time(total, (*path, "rollout", "batch_minutes"))
+            total = whole_steps(percent, count) * (minutes + BATCH_MINUTES)
+            where = (*path, "rollout", "batch_minutes")
+            yield from _in_time(total, where, f"with {BATCH_MINUTES} to replace each batch, ")
         case Progressive(steps=steps):
             if any(after <= before for before, after in pairwise(steps)):
                 where = (*path, "rollout", "steps")
                 yield Problem(where, f"{_listing(steps)} do not grow from step to step")
         case AllAtOnce():
             pass
-    if stage.shadow is not None and stage.serving.instance_type.startswith("ml.inf1."):
+    if is_inf1(stage.serving):
+        yield from _inf1_sense(stage, path)
+
+
+def is_inf1(serving: RealTime) -> bool:
+    """Whether these are Inf1 instances, which have neither guardrails nor shadow variants (pages
+    'Exclusions' of deployment guardrails and of shadow tests)."""
+    return serving.instance_type.startswith("ml.inf1.")
+
+
+def whole_steps(percent: int, count: int) -> int:
+    """How many steps of `percent` bring `count` instances over, each step in whole instances.
+
+    A share is rounded down, to one instance at least [unverified]: 10 % of 19 instances is one
+    of them, and takes 19 steps, not 10. Up, there would be fewer steps and less waiting.
+    """
+    return -(-count // max(1, count * percent // 100))
+
+
+def _inf1_sense(stage: Stage, path: Path) -> Iterator[Problem]:
+    """On Inf1 SageMaker drops guardrails without a word, so nothing that needs one is taken."""
+    match stage.rollout:
+        case AllAtOnce(bake_minutes=bake) if bake:
+            where, what = (*path, "rollout", "bake_minutes"), "a bake"
+        case Canary() | Linear() | Rolling():
+            where, what = (*path, "rollout", "strategy"), "this rollout"
+        case _:
+            where, what = path, ""
+    if what:
+        yield Problem(
+            where,
+            f"instead of {what}, SageMaker silently moves all traffic at once and without a bake "
+            "on Inf1 instances; use all_at_once with bake_minutes 0, progressive, or other "
+            "instances",
+        )
+    if stage.shadow is not None:
         yield Problem((*path, "shadow"), "SageMaker has no shadow variants on Inf1 instances")
 
 
-def _in_time(total: int, path: Path) -> Iterator[Problem]:
+def _in_time(total: int, path: Path, beside: str = "") -> Iterator[Problem]:
     if total > LONGEST_ROLLOUT_MINUTES:
         yield Problem(
             path,
-            f"the waits sum up to {total} minutes, at most {LONGEST_ROLLOUT_MINUTES}: "
+            f"{beside}the waits sum up to {total} minutes, at most {LONGEST_ROLLOUT_MINUTES}: "
             "SageMaker gives up after 8 hours, fleets included",
         )
 

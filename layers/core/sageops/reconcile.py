@@ -10,9 +10,8 @@ from typing import Protocol, assert_never
 
 from msgspec.structs import replace
 
-from sageops.advance import alarm_names, errand, is_judged
 from sageops.errors import Conflict, TroubleError
-from sageops.evidence import Minute
+from sageops.evidence import Counts, Minute
 from sageops.model import (
     Act,
     Action,
@@ -34,10 +33,13 @@ from sageops.model import (
     View,
     Wait,
 )
-from sageops.moves import current_run, is_underway
+from sageops.moves import current_run, errand, is_underway
 from sageops.names import VARIANT
 from sageops.plan import LEASE, plan, to_describe
+from sageops.policy import Stage
+from sageops.power import plans
 from sageops.settle import after, troubled
+from sageops.watch import Comparison, alarm_names, comparison, watched_config
 
 __all__ = ["Cloud", "Store", "Wakeups", "observe", "reconcile"]
 
@@ -46,6 +48,21 @@ _LONGEST_DELAY = timedelta(minutes=15)
 # After trouble that should pass, and where others keep writing first.
 _PAUSE = timedelta(seconds=30)
 _TRIES_AGAINST_OTHERS = 8
+
+
+# Those in which what comes next depends on the endpoint.
+_LOOKED_AT = frozenset(
+    {
+        "waiting",
+        "gate",
+        "mirroring",
+        "shifting",
+        "deploying",
+        "checking",
+        "baking",
+        "stopping",
+    }
+)
 
 
 class Cloud(Protocol):
@@ -62,8 +79,10 @@ class Cloud(Protocol):
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]: ...
 
     def minutes(
-        self, errand: Errand, control: Arm, canary: Arm, since: datetime
+        self, errand: Errand, compared: Comparison, slow_ms: int | None
     ) -> Mapping[str, tuple[Minute, ...]]: ...
+
+    def traffic(self, errand: Errand, arm: Arm) -> tuple[Counts, ...]: ...
 
     def apply(self, action: Action) -> Outcome: ...
 
@@ -180,6 +199,7 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
     endpoints: dict[str, EndpointSeen | Trouble | None] = {}
     alarms: dict[str, tuple[AlarmSeen, ...]] = {}
     minutes: dict[str, Mapping[str, tuple[Minute, ...]]] = {}
+    traffic: dict[str, tuple[Counts, ...]] = {}
     for release, stage, config in _of_interest(records):
         policy = records.policies.get(release.policy_version)
         if policy is None:
@@ -189,14 +209,16 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
             endpoints[stage] = cloud.endpoint(where)
             alarms[stage] = cloud.alarms(where, alarm_names(config, policy.stage(stage)))
             run = release.run(stage)
-            if is_judged(run, policy.stage(stage)) and run.asked_at is not None:
-                minutes[stage] = cloud.minutes(
-                    where, Arm(run.replaced, VARIANT), Arm(run.config, VARIANT), run.asked_at
-                )
+            served = records.head.live.get(stage)
+            if run.step == "waiting" and served is not None and plans(policy.stage(stage)):
+                traffic[stage] = cloud.traffic(where, Arm(served.config, VARIANT))
+            compared = comparison(run, policy.stage(stage))
+            if compared is not None:
+                minutes[stage] = cloud.minutes(where, compared, _slow_ms(policy.stage(stage)))
         except TroubleError as error:
             endpoints[stage] = error.trouble
     by_version = {package.version: package for package in packages}
-    return View(now, records, by_version, details, endpoints, alarms, minutes, seen)
+    return View(now, records, by_version, details, endpoints, alarms, minutes, seen, traffic)
 
 
 def _of_interest(records: Records) -> list[tuple[Release, str, str]]:
@@ -207,10 +229,11 @@ def _of_interest(records: Records) -> list[tuple[Release, str, str]]:
     for version in records.head.open:
         release = records.releases[version]
         run = current_run(release)
-        if run.step in ("deploying", "checking", "baking", "stopping"):
+        if run.step in _LOOKED_AT:
             # Until it is asked for, the alarms to look at are those of what is live.
             lived = records.head.live.get(run.stage)
-            watched = lived.config if lived is not None and not is_underway(release) else run.config
+            untouched = lived is not None and not is_underway(release)
+            watched = lived.config if lived is not None and untouched else watched_config(run)
             found[run.stage] = (release, run.stage, watched)
     return list(found.values())
 
@@ -223,3 +246,7 @@ def _live_of_interest(
     if release is None or all(run.stage != stage for run in release.runs):
         return {}
     return {stage: (release, stage, live.config)}
+
+
+def _slow_ms(stage: Stage) -> int | None:
+    return stage.checks.evidence.slow_ms if stage.checks.evidence is not None else None

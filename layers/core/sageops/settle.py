@@ -13,6 +13,7 @@ from sageops.model import (
     CreateConfig,
     CreateEndpoint,
     CreateModel,
+    CreateTrial,
     DeleteEndpoint,
     Done,
     Entry,
@@ -24,6 +25,7 @@ from sageops.model import (
     PutAlarms,
     Record,
     Release,
+    ShiftTraffic,
     SignalStop,
     Smoke,
     Smoked,
@@ -36,6 +38,7 @@ from sageops.model import (
     View,
 )
 from sageops.moves import current_run, end, entry, later, record, restore, stop, to_step, untroubled
+from sageops.strategies import after_alarming
 
 __all__ = ["after", "hold", "troubled"]
 
@@ -82,14 +85,25 @@ def _after_release(
         case CreateConfig(name=name), Done():
             named = replace(run, config=name)
             return _next_step(view, release, named, "alarming", "ConfigCreated", name)
+        case CreateTrial(name=name, present=present, beside=beside), Done():
+            both = replace(run, trials=(*run.trials, name))
+            why = f"{name}: {present} as it is, and beside it the new version as {beside}."
+            return _next_step(view, release, both, run.step, "TrialCreated", why)
         case PutAlarms(alarms=alarms), Done():
             names = ", ".join(alarm.name for alarm in alarms)
-            return _next_step(view, release, run, "deploying", "AlarmsCreated", names)
+            if run.step != "alarming":
+                watched = replace(run, alarmed=alarms[0].config)
+                return _next_step(view, release, watched, run.step, "AlarmsCreated", names)
+            stage = view.records.policies[release.policy_version].stage(run.stage)
+            return _next_step(view, release, run, after_alarming(stage), "AlarmsCreated", names)
         case CreateEndpoint(config=config), Done():
             return _asked(view, release, run, "CreationAsked", f"The endpoint is made on {config}.")
         case UpdateEndpoint(config=config), Done():
             what = "RollbackAsked" if run.step == "stopping" else "RolloutAsked"
             return _asked(view, release, run, what, f"The endpoint goes to {config}.")
+        case ShiftTraffic(percent=percent), Done():
+            why = f"The new version is to get {percent} % of the requests."
+            return _asked(view, release, run, "ShareAsked", why)
         case DeleteEndpoint(), Done():
             return _asked(view, release, run, "DeletionAsked", "The endpoint is deleted.")
         case SignalStop(), Done():
@@ -146,7 +160,10 @@ def _smoked(view: View, release: Release, run: StageRun, problem: str, slowest_m
     if problem:
         why = Stop("RolledBack", "SmokeFailed", problem, harm_since=run.asked_at)
         return stop(view, release, run, why)
-    moved = to_step(view, release, run, "baking")
+    if run.step == "shifting":
+        moved = untroubled(release.with_run(replace(run, smoked=True)), view.now)
+    else:
+        moved = to_step(view, release, run, "baking")
     message = f"Every answer was as wanted, the slowest after {slowest_ms:.0f} ms."
     told = entry(
         view.now,
@@ -165,7 +182,8 @@ def _counted(view: View, release: Release, run: StageRun, requests: int, errors:
     if why is None:
         raise AssertionError(f"{release.name} was counted without a reason")
     facts = {"harmed": str(errors), "requests": str(requests)}
-    message = f"{why.message} {errors} of the {requests} requests it answered were harmed."
+    harm = f"{errors} of the {requests} requests it answered were harmed."
+    message = f"{why.message} {harm if requests else 'No user got an answer of it.'}"
     live = view.records.head.live.get(run.stage)
     if live is not None and live.version == release.version:
         head, restored = restore(view, run.stage)
@@ -190,10 +208,12 @@ def troubled(view: View, act: Act, trouble: Trouble) -> Record:
         shown = replace(release, label=f"{act.action.stage} {act.action.status}")
         told = entry(view.now, release, "LabelFailed", trouble.message, severity="alert")
         return record(view, shown, log=(told,))
-    if trouble.kind == "refused" and run.step not in ("stopping", "counting"):
-        untouched = replace(run, asked_at=None, asked_seen=None)
+    if trouble.kind == "refused" and run.step not in ("stopping", "counting", "live"):
+        if run.asked_for in ("", *run.trials[:1], *(() if run.trials else (run.config,))):
+            # It was the first that was asked of the endpoint, or nothing was yet.
+            run = replace(run, asked_at=None, asked_for="", asked_seen=None)
         why = Stop("Failed", "Refused", trouble.message)
-        return stop(view, release.with_run(untouched), untouched, why)
+        return stop(view, release.with_run(run), run, why)
     return hold(view, release, run, trouble)
 
 

@@ -6,6 +6,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from sageops.adapters.metrics import see_minutes, see_traffic
+from sageops.evidence import SERVER_ERRORS, SLOW, Counts
+from sageops.model import Arm, Errand
+from sageops.policy import Target
+from sageops.watch import Comparison
 
 from local.cloud import Cloud
 from tests.functional.local.conftest import HUB, STAGING
@@ -203,3 +208,26 @@ def test_values_and_counts(cloud: Cloud) -> None:
     assert (point["Sum"], point["SampleCount"], point["Average"]) == (8.0, 4.0, 2.0)
     [metric] = client.list_metrics()["Metrics"]
     assert metric == {"Namespace": "SageOps", "MetricName": "m", "Dimensions": []}
+
+
+def test_slow_answers_are_counted_by_what_was_put(cloud: Cloud) -> None:
+    """`adapters/metrics.py` over the embedded cloud: TC and SampleCount of the same minutes."""
+    errand = Errand(Target(STAGING, "eu-west-1", "e"), "churn/2")
+    arms = Arm("old", "main"), Arm("new", "main")
+    start = cloud.clock.now
+    for latencies in ([299_000.0] * 9 + [300_001.0], [300_000.0] * 8 + [900_000.0] * 2):
+        for arm, times in zip(arms, (4, 1), strict=True):
+            named = {"EndpointName": "e", "VariantName": "main", "EndpointConfigName": arm.config}
+            values = times * latencies
+            cloud.put_metric(STAGING, "eu-west-1", "ModelLatency", named, values)
+            cloud.put_metric(STAGING, "eu-west-1", "Invocations", named, [1.0] * len(values))
+        cloud.clock.run_for(timedelta(minutes=1))
+    cloud.clock.run_for(timedelta(minutes=2))
+    client = cloud.client("cloudwatch", STAGING)
+    found = see_minutes(client, errand, Comparison(*arms, start), cloud.clock.now, 300)
+    assert [(each.control, each.canary) for each in found[SLOW]] == [
+        (Counts(40, 4), Counts(10, 1)),
+        (Counts(40, 8), Counts(10, 2)),
+    ]
+    assert [each.at for each in found[SLOW]] == [each.at for each in found[SERVER_ERRORS]]
+    assert see_traffic(client, errand, arms[1], cloud.clock.now)[:2] == (Counts(10), Counts(10))

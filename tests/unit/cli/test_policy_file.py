@@ -68,7 +68,7 @@ def test_every_problem_is_listed_at_once(folder: Path) -> None:
         "policies/churn.yaml:5 stages[0].target.account: 222222222222 is not text (numbers need "
         "quotes)",
         "policies/churn.yaml:8 stages[0].colour: unknown; known here: name, target, serving, "
-        "rollout, checks, gate, shadow",
+        "rollout, checks, gate, shadow, drift, deadline_minutes",
         "policies/churn.yaml:11 stages[1].rollout.strategy: missing; one of all_at_once, canary, "
         "linear, rolling, progressive",
     ]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
-from sageops.advance import advance, alarm_names
+from sageops.advance import advance
 from sageops.evidence import Counts, Minute
 from sageops.model import (
     Act,
@@ -32,6 +32,7 @@ from sageops.model import (
     Wait,
 )
 from sageops.policy import Alarms, AllAtOnce, Canary, Checks, Evidence, RealTime
+from sageops.watch import alarm_names
 
 from tests.unit.core.world import (
     ON_CALL,
@@ -674,7 +675,7 @@ def test_no_harm_is_said_as_well() -> None:
 
     world.wait(60)
 
-    assert world.reason(2) == f"{ON_CALL} aborted it. 0 of the 0 requests it answered were harmed."
+    assert world.reason(2) == f"{ON_CALL} aborted it. No user got an answer of it."
 
 
 def test_what_went_live_goes_back_to_what_it_replaced() -> None:
@@ -817,7 +818,7 @@ BAD = Minute(Counts(900, 1), Counts(100, 5))
 
 def test_a_canary_that_is_worse_goes_back_though_no_alarm_fires() -> None:
     world = World(*JUDGED).live(1)
-    world.cloud.traffic = BAD
+    world.cloud.rates = BAD
 
     world.approved(2)
     world.wait(30)
@@ -829,7 +830,7 @@ def test_a_canary_that_is_worse_goes_back_though_no_alarm_fires() -> None:
 
 def test_a_canary_that_is_no_worse_is_not_held_up() -> None:
     world = World(*JUDGED).live(1)
-    world.cloud.traffic = GOOD
+    world.cloud.rates = GOOD
 
     world.approved(2)
     world.wait(120)
@@ -850,7 +851,7 @@ def test_no_traffic_is_no_evidence_and_says_so() -> None:
 
 def test_without_evidence_nothing_is_compared() -> None:
     world = World(*ONE_STAGE).live(1)
-    world.cloud.traffic = BAD
+    world.cloud.rates = BAD
 
     world.approved(2)
     world.wait(120)

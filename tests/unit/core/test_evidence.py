@@ -20,6 +20,7 @@ from sageops.evidence import (
     log_evidence,
 )
 
+from benchmarks.judge import by_the_formula, healthy, times_faster
 from benchmarks.trials import Runs, e_process
 
 
@@ -29,31 +30,6 @@ def minute(control: int, control_bad: int, canary: int, canary_bad: int) -> Minu
 
 def verdict(minutes: list[Minute], elapsed: int = 60, **criteria: Any) -> Verdict:
     return judge({"5xx": minutes}, Criteria(**criteria), elapsed)
-
-
-def by_the_formula(
-    minutes: list[Minute], null_ratio: float, alternatives: tuple[float, ...], cap: float
-) -> float:
-    """The method written down minute by minute, with nothing pooled."""
-    levels = [0.0] * len(alternatives)
-    capped = before = 0.0
-    for each in minutes:
-        requests = each.control.requests + each.canary.requests
-        if not requests:
-            continue
-        q = each.canary.requests / requests
-        errors = each.control.bad + each.canary.bad
-        levels = [
-            level
-            + each.canary.bad * math.log(r)
-            - errors * math.log((1 - q + q * null_ratio * r) / (1 - q + q * null_ratio))
-            for level, r in zip(levels, alternatives, strict=True)
-        ]
-        top = max(levels)
-        after = top + math.log(sum(math.exp(level - top) for level in levels) / len(levels))
-        capped += min(after - before, cap)
-        before = after
-    return capped
 
 
 @st.composite
@@ -158,6 +134,29 @@ def test_pooling_changes_nothing(
     assert log_evidence(minutes, *question, cap) == pytest.approx(expected, rel=1e-8, abs=1e-5)
 
 
+def test_a_day_of_minutes_has_the_formulas_evidence_many_times_faster() -> None:
+    metrics = healthy(1440, np.random.default_rng(3), metrics=2)
+    for minutes in metrics.values():
+        for question in ((1.0, WORSE), (3.0, BETTER)):
+            expected = by_the_formula(minutes, *question, Criteria().cap)
+            assert log_evidence(minutes, *question, Criteria().cap) == pytest.approx(expected)
+    assert times_faster(metrics) > 8
+
+
+def test_a_ramp_has_the_formulas_evidence_too() -> None:
+    """Shares far from each other are pooled apart."""
+    rng = np.random.default_rng(4)
+    minutes = [
+        minute(n - c, int(rng.binomial(n - c, 0.01)), c, int(rng.binomial(c, 0.012)))
+        for share in (0.01, 0.05, 0.1, 0.25, 0.5, 0.9)
+        for n in rng.poisson(1000, 40).tolist()
+        for c in [int(rng.binomial(n, share))]
+    ]
+    for question in ((1.0, WORSE), (3.0, BETTER)):
+        expected = by_the_formula(minutes, *question, Criteria().cap)
+        assert log_evidence(minutes, *question, Criteria().cap) == pytest.approx(expected)
+
+
 @given(st.lists(st.builds(Minute, counts(2000), counts(200)), min_size=1, max_size=20), QUESTIONS)
 def test_the_benchmark_measures_what_is_shipped(
     minutes: list[Minute], question: tuple[float, tuple[float, ...]]
@@ -246,7 +245,7 @@ def test_a_worse_canary_is_regressed_and_the_figures_say_how() -> None:
     assert found.threshold == pytest.approx(math.log(100))
     assert found.log_evidence >= found.threshold - 1e-9
     assert (found.requests, found.harmed, found.minutes_used) == (600, 15, 3)
-    assert found.message == "worse than the control: 5xx 5 % of 300 against 0.111 % of 2,700"
+    assert found.message == "more 5xx than what it replaces: 5 % of 300 against 0.111 % of 2,700"
 
 
 def test_the_warm_up_is_not_judged_but_its_harm_is_counted() -> None:
@@ -255,7 +254,7 @@ def test_the_warm_up_is_not_judged_but_its_harm_is_counted() -> None:
     assert (found.ruling, found.harmed, found.minutes_used) == ("undecided", 270, 1)
     only = verdict(cold)
     assert (only.ruling, only.minutes_used) == ("undecided", 0)
-    assert only.message == "the canary's first 3 minutes with invocations are not judged"
+    assert only.message == "its first 3 minutes with invocations are not judged"
 
 
 def test_a_good_canary_is_healthy_once_it_is_shown_not_to_be_far_worse() -> None:
@@ -281,8 +280,29 @@ def test_an_outage_of_both_arms_is_no_evidence() -> None:
 
 def test_an_objective_settles_a_metric_that_never_fails() -> None:
     quiet = [minute(900, 0, 100, 0)] * 60
-    assert verdict(quiet).ruling == "undecided"
-    assert verdict(quiet, objectives={"5xx": 0.01}).ruling == "healthy"
+    assert verdict(quiet, negligible=0).ruling == "undecided"
+    assert verdict(quiet, negligible=0, objectives={"5xx": 0.01}).ruling == "healthy"
+
+
+def test_a_metric_with_hardly_a_bad_request_is_settled_when_that_is_sure() -> None:
+    quiet = minute(900, 0, 100, 0)
+    found = [verdict([quiet] * count, negligible=0.005) for count in (8, 60)]
+    assert [each.ruling for each in found] == ["undecided", "healthy"]
+    for each in found:
+        (part,) = each.metrics
+        assert part.settled == (part.canary.interval.high <= 0.005)
+
+
+def test_an_objective_takes_the_place_of_what_is_negligible() -> None:
+    quiet = [minute(900, 0, 100, 0)] * 60
+    assert verdict(quiet, objectives={"5xx": 0.0001}).ruling == "undecided"
+
+
+@given(MINUTES, st.sampled_from([0.0, 0.005, 0.5]))
+def test_what_is_negligible_makes_none_regress(minutes: list[Minute], negligible: float) -> None:
+    found, without = verdict(minutes, negligible=negligible), verdict(minutes, negligible=0.0)
+    assert (found.ruling == "regressed") == (without.ruling == "regressed")
+    assert found.log_evidence == without.log_evidence
 
 
 def test_a_canary_beyond_its_objective_is_regressed_however_the_control_does() -> None:
@@ -296,7 +316,7 @@ def test_a_canary_beyond_its_objective_is_regressed_however_the_control_does() -
 def test_all_traffic_on_the_canary_leaves_nothing_to_compare_with() -> None:
     found = verdict([minute(0, 0, 1000, 10)] * 30)
     assert found.ruling == "undecided"
-    assert found.message == "no invocations of the control to compare with"
+    assert found.message == "no invocations of what it replaces, to compare with"
 
 
 def test_several_metrics_are_one_test() -> None:
@@ -309,7 +329,8 @@ def test_several_metrics_are_one_test() -> None:
     assert three.metrics[0].worse >= three.threshold + math.log(3) - 1e-9
     healthy = judge({"5xx": calm * 2, "4xx": calm * 2}, Criteria(), 80)
     assert healthy.ruling == "healthy"
-    held = judge({"5xx": calm * 2, "4xx": [minute(900, 0, 100, 0)] * 80}, Criteria(), 80)
+    silent = [minute(900, 0, 100, 0)] * 80
+    held = judge({"5xx": calm * 2, "4xx": silent}, Criteria(negligible=0), 80)
     assert held.ruling == "undecided"
     assert "4xx" in held.message
     assert "5xx" not in held.message
@@ -327,8 +348,16 @@ def test_counts_that_cannot_be_are_refused(requests: int, bad: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"alpha": 0.0}, {"alpha": 1.0}, {"margin": 1.0}, {"tolerated_ratio": 0.0}]
+    "wrong",
+    [
+        {"alpha": 0.0},
+        {"alpha": 1.0},
+        {"margin": 1.0},
+        {"tolerated_ratio": 0.0},
+        {"negligible": 1.0},
+        {"negligible": -0.1},
+    ],
 )
 def test_criteria_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="alpha|ratio"):
+    with pytest.raises(ValueError, match="alpha|ratio|negligible"):
         Criteria(**wrong)  # type: ignore[arg-type]

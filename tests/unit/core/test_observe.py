@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
-from sageops.evidence import Counts, Minute
 from sageops.policy import Evidence
 
 from tests.unit.core.world import ONE_STAGE, World, stage, trouble
@@ -60,7 +59,6 @@ def test_under_way_the_alarms_are_those_of_what_comes() -> None:
 @pytest.mark.parametrize("judged", [True, False])
 def test_minutes_are_read_for_what_is_judged_and_for_nothing_else(judged: bool) -> None:
     world = World(*(JUDGED if judged else ONE_STAGE)).live(1)
-    world.cloud.traffic = Minute(Counts(900, 0), Counts(100, 0))
     assert world.view().minutes == {}
 
     world.in_canary(2)

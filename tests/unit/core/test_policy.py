@@ -11,9 +11,12 @@ from sageops.policy import (
     Linear,
     Policy,
     Problem,
+    Progressive,
     RealTime,
     Rolling,
+    Stage,
     check,
+    whole_steps,
 )
 
 from tests.unit.core.documents import damaged, json_like, well_formed
@@ -58,7 +61,7 @@ def test_every_problem_is_found_at_once() -> None:
 
     assert problems(bad) == [
         "stages[0].colour: unknown; known here: name, target, serving, rollout, checks, gate, "
-        "shadow",
+        "shadow, drift, deadline_minutes",
         "stages[0].target.account: 333 is not text (numbers need quotes)",
         "stages[0].serving.instance_type: missing",
         "stages[0].rollout.canary_percent: 70 is above 50, SageMaker's limit",
@@ -137,8 +140,33 @@ def test_every_problem_is_found_at_once() -> None:
                 serving__instance_count=20,
                 rollout={"strategy": "rolling", "batch_percent": 5, "batch_minutes": 30},
             ),
-            "stages[0].rollout.batch_minutes: the waits sum up to 600 minutes, at most 450: "
+            "stages[0].rollout.batch_minutes: with 6 to replace each batch, the waits sum up to "
+            "720 minutes, at most 450: "
             "SageMaker gives up after 8 hours, fleets included",
+        ),
+        (
+            # 10 % of 19 is one instance, so that there are 19 steps, not 10.
+            document(
+                serving__instance_count=19,
+                rollout={"strategy": "linear", "step_percent": 10, "step_minutes": 30},
+            ),
+            "stages[0].rollout.step_minutes: the waits sum up to 580 minutes, at most 450: "
+            "SageMaker gives up after 8 hours, fleets included",
+        ),
+        (
+            document(serving__instance_type="ml.inf1.xlarge"),
+            "stages[0].rollout.strategy: instead of this rollout, SageMaker silently moves all "
+            "traffic at once and without a bake on Inf1 instances; use all_at_once with "
+            "bake_minutes 0, progressive, or other instances",
+        ),
+        (
+            document(
+                serving__instance_type="ml.inf1.xlarge",
+                rollout={"strategy": "all_at_once", "bake_minutes": 5},
+            ),
+            "stages[0].rollout.bake_minutes: instead of a bake, SageMaker silently moves all "
+            "traffic at once and without a bake on Inf1 instances; use all_at_once with "
+            "bake_minutes 0, progressive, or other instances",
         ),
         (
             document(checks__alarms__names=[f"alarm-{n}" for n in range(9)]),
@@ -203,6 +231,11 @@ def _makes_sense(policy: Policy) -> bool:
         len({stage.name for stage in stages}) == len(stages)
         and len({msgspec.json.encode(_place(stage.target)) for stage in stages}) == len(stages)
         and all(_shareable(stage.rollout, stage.serving) for stage in stages)
+        and all(
+            _possible_on_inf1(stage)
+            for stage in stages
+            if stage.serving.instance_type == "ml.inf1.xlarge"
+        )
         and all("[" != request.expect for stage in stages for request in stage.checks.smoke)
         and all(
             len(stage.checks.alarms.names) + (stage.checks.alarms.latency_ms is not None) <= 8
@@ -220,15 +253,26 @@ def _shareable(rollout: object, serving: RealTime) -> bool:
         case Canary(canary_percent=percent):
             return percent * serving.instance_count >= 100
         case Linear(step_percent=percent, step_minutes=step, bake_minutes=bake):
-            steps = -(-100 // percent)
-            return percent * serving.instance_count >= 100 and steps * step + bake <= 450
+            count = serving.instance_count
+            return percent * count >= 100 and whole_steps(percent, count) * step + bake <= 450
         case Rolling(batch_percent=percent, batch_minutes=wait):
-            batches = -(-100 // percent)
-            return percent * serving.instance_count >= 100 and batches * wait <= 450
+            count = serving.instance_count
+            return percent * count >= 100 and whole_steps(percent, count) * (wait + 6) <= 450
         case AllAtOnce():
             return True
+        case Progressive(steps=steps):
+            return sorted(set(steps)) == list(steps)
         case _:
             raise AssertionError(rollout)
+
+
+def _possible_on_inf1(stage: Stage) -> bool:
+    """Neither guardrails nor shadow variants."""
+    match stage.rollout:
+        case Progressive() | AllAtOnce(bake_minutes=0):
+            return stage.shadow is None
+        case _:
+            return False
 
 
 def _agrees_with_msgspec(given_: object) -> None:

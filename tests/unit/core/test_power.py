@@ -4,7 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sageops.evidence import Counts, Criteria
-from sageops.power import Plan, Power, Traffic, power, traffic
+from sageops.policy import (
+    AllAtOnce,
+    Canary,
+    Checks,
+    Evidence,
+    Linear,
+    Progressive,
+    RealTime,
+    Rolling,
+    Rollout,
+    Shadow,
+    Stage,
+    Target,
+)
+from sageops.power import Plan, Power, Traffic, assess, plans, power, traffic, warning
 
 CRITERIA = Criteria()
 USUAL = Traffic(1000, 0.001)
@@ -92,3 +106,133 @@ def test_any_traffic_and_plan_have_an_answer(served: Traffic, plan: Plan, wanted
 def test_a_share_that_leaves_nothing_to_compare_with_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match="share"):
         Plan(share, 10)
+
+
+def test_a_shadow_may_be_asked_everything_and_no_more() -> None:
+    assert Plan(1.0, 10, mirrored=True).rest == 1
+    with pytest.raises(ValueError, match="share"):
+        Plan(1.1, 10, mirrored=True)
+
+
+# ---------------------------------------------------------------- what a policy amounts to
+
+
+def stage(
+    rollout: Rollout,
+    shadow: Shadow | None = None,
+    instances: int = 10,
+    evidence: Evidence | None = Evidence(),  # noqa: B008 - frozen
+) -> Stage:
+    return Stage(
+        name="production",
+        target=Target("333333333333", "eu-west-1", "churn"),
+        serving=RealTime("ml.m5.large", instances),
+        rollout=rollout,
+        checks=Checks(evidence=evidence),
+        shadow=shadow,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rollout", "share", "minutes"),
+    [
+        (Canary(canary_percent=10, canary_minutes=15, bake_minutes=60), 0.1, 15),
+        (Canary(canary_percent=15, canary_minutes=15), 0.1, 15),
+        (Linear(step_percent=20, step_minutes=10), 0.5, 40),
+        (Linear(step_percent=50, step_minutes=10), 0.5, 10),
+        (Rolling(batch_percent=25, batch_minutes=5), (0.2 + 0.5 + 0.7) / 3, 15),
+        (Progressive(steps=(10, 50, 100), step_minutes=30), 0.3, 60),
+    ],
+)
+def test_a_rollout_counts_as_its_mean_share_while_both_versions_answer(
+    rollout: Rollout, share: float, minutes: int
+) -> None:
+    (found,) = plans(stage(rollout))
+    assert found.share == pytest.approx(share)
+    assert (found.bake_minutes, found.mirrored) == (minutes, False)
+
+
+def test_what_compares_nothing_has_no_plan() -> None:
+    assert plans(stage(AllAtOnce())) == ()
+    assert plans(stage(Progressive(steps=(100,)))) == ()
+    assert plans(stage(Canary(), shadow=Shadow(), evidence=None)) == ()
+    assert assess(stage(AllAtOnce()), USUAL) == ()
+
+
+def test_a_shadow_is_compared_before_the_rollout() -> None:
+    shadowed = stage(Canary(canary_percent=10), shadow=Shadow(percent=100, minutes=90))
+    first, second = plans(shadowed)
+    assert first == Plan(1.0, 90, mirrored=True)
+    assert second.share == 0.1
+    assert [each.plan for each in assess(shadowed, USUAL)] == [first, second]
+
+
+def test_a_mirrored_half_finds_more_than_a_half_that_is_taken_away() -> None:
+    assert smallest(USUAL, Plan(0.5, 60, mirrored=True)) < smallest(USUAL, Plan(0.5, 60))
+
+
+def test_the_evidence_of_the_policy_is_what_is_assessed() -> None:
+    def found(**wanted: float) -> Power:
+        evidence = Evidence(**wanted)  # type: ignore[arg-type]
+        (one,) = assess(stage(Canary(), evidence=evidence), USUAL)
+        return one
+
+    usual = found()
+    assert usual.wanted_ratio == Evidence().promotion_ratio
+    assert usual.smallest_ratio is not None
+    for harder in (found(alpha=0.001), found(warm_up_minutes=10), found(slow_ms=300)):
+        assert harder.smallest_ratio is not None
+        assert harder.smallest_ratio > usual.smallest_ratio
+
+
+@given(
+    st.builds(Traffic, st.floats(1, 1e5), st.floats(1e-5, 0.1)),
+    st.integers(2, 20),
+    st.sampled_from([Canary(canary_percent=50, canary_minutes=5), Linear(50, 5), Rolling(50, 5)]),
+)
+def test_what_would_do_is_something_the_policy_can_say(
+    served: Traffic, instances: int, rollout: Rollout
+) -> None:
+    small = Canary(canary_percent=-(-100 // instances), canary_minutes=5)
+    for each in (rollout, small):
+        (found,) = assess(stage(each, instances=instances), served)
+        if found.better is not None:
+            assert found.better.share <= 0.5
+            whole = found.better.share * instances
+            assert whole == pytest.approx(round(whole))
+            assert found.better.bake_minutes <= (60 if isinstance(each, Canary) else 450)
+            again = power(served, found.better, CRITERIA, found.wanted_ratio, metrics=2)
+            assert again.smallest_ratio is not None
+            assert again.smallest_ratio <= 1.001 * found.wanted_ratio
+
+
+# ---------------------------------------------------------------- for people
+
+
+def test_a_warning_says_what_is_found_what_is_wanted_and_what_would_do() -> None:
+    (found,) = assess(stage(Canary(canary_percent=10, canary_minutes=15)), USUAL)
+    better = found.better
+    assert better is not None
+    assert warning(found) == (
+        f"With 10 % of the requests for 15 minutes only a version that is "
+        f"{found.smallest_ratio:.2g} times worse is found; the policy wants 5 times: "
+        f"{100 * better.share:.3g} % of the requests for {better.bake_minutes} minutes would do."
+    )
+
+
+def test_a_warning_of_enough_says_just_that() -> None:
+    (found,) = assess(stage(Canary()), Traffic(100_000, 0.001))
+    assert found.enough
+    assert warning(found) == (
+        f"With 10 % of the requests for 15 minutes a version that is "
+        f"{found.smallest_ratio:.2g} times worse is found; the policy wants 5 times."
+    )
+
+
+def test_without_traffic_no_share_would_do() -> None:
+    (found,) = assess(stage(AllAtOnce(), shadow=Shadow(percent=50, minutes=60)), Traffic(0, 0.5))
+    assert warning(found) == (
+        "With 50 % of the requests mirrored for 60 minutes not even a version that fails every "
+        "request is found; the policy wants 5 times, and there is too little traffic for any "
+        "share and time that it could say."
+    )

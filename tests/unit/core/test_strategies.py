@@ -3,12 +3,13 @@
 import pytest
 from hypothesis import given
 from msgspec.structs import replace
-from sageops.advance import alarm_names
 from sageops.model import BlueGreen, RollingUpdate, Routing
-from sageops.policy import AllAtOnce, Canary, Linear, Policy, Rolling, Rollout
+from sageops.policy import AllAtOnce, Canary, Linear, Policy, Rolling, Rollout, whole_steps
 from sageops.strategies import deployment
 from sageops.strategies.linear import steps
+from sageops.strategies.rolling import batches
 from sageops.strategies.timeout import timeout_seconds
+from sageops.watch import alarm_names
 
 from tests.unit.core.documents import valid
 
@@ -20,8 +21,8 @@ ALARMS = ("sageops/churn-v1/errors", "sageops/churn-v1/stop")
     [
         (AllAtOnce(5), BlueGreen(Routing("ALL_AT_ONCE", 100, 0), 300, 3900, ALARMS)),
         (Canary(10, 15, 10), BlueGreen(Routing("CANARY", 10, 900), 600, 5100, ALARMS)),
-        (Linear(20, 10, 10), BlueGreen(Routing("LINEAR", 20, 600), 600, 7200, ALARMS)),
-        (Rolling(30, 5), RollingUpdate(30, 300, 4800, ALARMS)),
+        (Linear(20, 10, 10), BlueGreen(Routing("LINEAR", 20, 600), 600, 9600, ALARMS)),
+        (Rolling(30, 5), RollingUpdate(30, 300, 7560, ALARMS)),
     ],
 )
 def test_a_rollout_becomes_a_guardrail(
@@ -30,9 +31,21 @@ def test_a_rollout_becomes_a_guardrail(
     assert deployment(rollout, ALARMS) == guardrail
 
 
-@pytest.mark.parametrize(("percent", "count"), [(50, 2), (34, 3), (33, 4), (10, 10), (49, 3)])
-def test_linear_steps_reach_all_of_the_traffic(percent: int, count: int) -> None:
-    assert steps(Linear(percent)) == count
+@pytest.mark.parametrize("percent", range(5, 51))
+def test_no_fleet_takes_more_steps_than_the_timeout_has_room_for(percent: int) -> None:
+    """In whole instances: 10 % of 19 instances is one, and 19 steps."""
+    fleets = range(-(-100 // percent), 1001)
+    most = max(whole_steps(percent, instances) for instances in fleets)
+    assert batches(Rolling(percent)) == most
+    assert steps(Linear(percent)) == most
+
+
+@pytest.mark.parametrize(
+    ("percent", "instances", "steps_"),
+    [(50, 2, 2), (50, 3, 3), (33, 4, 4), (10, 10, 10), (10, 19, 19), (10, 20, 10), (10, 1000, 10)],
+)
+def test_steps_are_of_whole_instances(percent: int, instances: int, steps_: int) -> None:
+    assert whole_steps(percent, instances) == steps_
 
 
 def test_the_timeout_is_at_most_eight_hours() -> None:
@@ -41,14 +54,24 @@ def test_the_timeout_is_at_most_eight_hours() -> None:
 
 
 @given(valid)
-def test_a_valid_policy_never_asks_for_what_sagemaker_refuses(policy: Policy) -> None:
-    """Limits: 'Deployment guardrails', UpdateEndpoint.DeploymentConfig."""
+def test_native_strategies_never_exceed_a_limit_for_any_valid_policy(policy: Policy) -> None:
+    """Limits: `UpdateEndpoint.DeploymentConfig`, `CreateEndpointConfig`, and the two pages on
+    exclusions."""
     for stage in policy.stages:
         config = f"{stage.target.endpoint}-v1-00000000"
         guardrail = deployment(stage.rollout, alarm_names(config, stage))
+        if guardrail is None:
+            continue
         assert 600 <= guardrail.timeout_seconds <= 28_800
-        assert guardrail.timeout_seconds > _waits(guardrail)
+        assert guardrail.timeout_seconds > _waits(guardrail, stage.serving.instance_count)
         assert 1 <= len(guardrail.alarms) <= 10
+        assert all(1 <= len(alarm) <= 255 for alarm in guardrail.alarms)
+        assert len(config) <= 63
+        if stage.serving.instance_type.startswith("ml.inf1."):
+            assert stage.shadow is None
+            assert isinstance(guardrail, BlueGreen)
+            assert guardrail.routing == Routing("ALL_AT_ONCE")
+            assert guardrail.termination_wait_seconds == 0
         match guardrail:
             case BlueGreen(routing=routing):
                 assert 0 <= guardrail.termination_wait_seconds <= 3600
@@ -72,10 +95,20 @@ def _is_accepted(routing: Routing, instances: int) -> None:
             assert routing == replace(routing, percent=100, wait_seconds=0)
 
 
-def _waits(guardrail: BlueGreen | RollingUpdate) -> int:
+def _waits(guardrail: BlueGreen | RollingUpdate, instances: int) -> int:
+    """All the waits together, whether shares are rounded down or up to whole instances."""
     match guardrail:
         case BlueGreen(routing=routing):
-            shifts = -(-100 // routing.percent) if routing.type == "LINEAR" else 1
+            shifts = _steps(routing.percent, instances) if routing.type == "LINEAR" else 1
             return shifts * routing.wait_seconds + guardrail.termination_wait_seconds
         case RollingUpdate():
-            return -(-100 // guardrail.batch_percent) * guardrail.wait_seconds
+            return _steps(guardrail.batch_percent, instances) * guardrail.wait_seconds
+
+
+def _steps(percent: int, instances: int) -> int:
+    """By carrying them over one step after the other."""
+    steps_, over = 0, 0
+    while over < instances:
+        over += max(1, instances * percent // 100)
+        steps_ += 1
+    return steps_

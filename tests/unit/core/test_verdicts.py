@@ -26,22 +26,22 @@ def test_without_metrics_every_figure_is_nothing() -> None:
     assert figures == (0.0, 0, 0, 0)
 
 
-def test_healthy_names_the_margin_and_every_metric() -> None:
+def test_healthy_names_every_metric() -> None:
     found = judge({"5xx": FINE, "4xx": FINE}, CRITERIA, 120)
     assert found.ruling == "healthy"
     assert found.message == (
-        "not 3 times worse than the control, or within its objective: "
+        "nothing against it: "
         "5xx 1 % of 11,700 against 1 % of 105,300; 4xx 1 % of 11,700 against 1 % of 105,300"
     )
 
 
 def test_doubt_names_what_is_not_shown_and_how_far_the_evidence_is() -> None:
     found = judge({"5xx": UNSETTLED, "4xx": UNSETTLED}, CRITERIA, 10)
-    far = f"{found.log_evidence:.1f} of {-math.log(0.01):.1f}"
+    far = f"{found.log_evidence:.1f}, at {-math.log(0.01):.1f} it is taken back"
     assert found.ruling == "undecided"
     assert found.message == (
-        "not shown yet to be less than 3 times worse: 5xx 1 % of 700 against 1 % of 6,300; "
-        f"4xx 1 % of 700 against 1 % of 6,300; evidence of a regression {far}"
+        "too early to tell: 5xx 1 % of 700 against 1 % of 6,300; "
+        f"4xx 1 % of 700 against 1 % of 6,300; the evidence against it is {far}"
     )
 
 
@@ -51,8 +51,9 @@ def test_every_objective_that_is_missed_is_named() -> None:
     found = judge({"5xx": bad, "4xx": bad}, criteria, 20)
     lows = [f"{100 * part.canary.interval.low:.3g} %" for part in found.metrics]
     assert found.message == (
-        f"5xx: at least {lows[0]} of requests, the objective is 1 %; "
-        f"4xx: at least {lows[1]} of requests, the objective is 2 %"
+        f"more 5xx than its objective allows: surely above {lows[0]} of requests, the objective "
+        f"is 1 %; more 4xx than its objective allows: surely above {lows[1]} of requests, the "
+        "objective is 2 %"
     )
 
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 from sageops.conditions import find, phase, reason
 from sageops.errors import Conflict, TroubleError
-from sageops.evidence import SERVER_ERRORS, Minute
+from sageops.evidence import SERVER_ERRORS, Counts, Minute
 from sageops.model import (
     Action,
     AlarmSeen,
@@ -30,12 +30,14 @@ from sageops.model import (
     CreateConfig,
     CreateEndpoint,
     CreateModel,
+    CreateTrial,
     DeleteEndpoint,
     Done,
     EndpointSeen,
     Entry,
     Errand,
     GroupSpec,
+    Guardrail,
     Harmed,
     Head,
     LabelPackage,
@@ -50,6 +52,8 @@ from sageops.model import (
     Release,
     ReleaseSpec,
     RollingUpdate,
+    Routing,
+    ShiftTraffic,
     SignalStop,
     Smoke,
     Smoked,
@@ -58,10 +62,10 @@ from sageops.model import (
     TrainingSeen,
     Trouble,
     UpdateEndpoint,
+    VariantSeen,
     View,
     Word,
 )
-from sageops.names import VARIANT
 from sageops.policy import (
     AllAtOnce,
     Canary,
@@ -74,6 +78,7 @@ from sageops.policy import (
     Training,
 )
 from sageops.reconcile import observe, reconcile
+from sageops.watch import Comparison
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 GROUP = "churn"
@@ -138,6 +143,8 @@ class Endpoint:
     failure_reason: str = ""
     # Of the update under way, or of the latest one.
     guardrail: BlueGreen | RollingUpdate | None = None
+    # Of the requests, the percentage that the new one of two variants gets.
+    share: int = 0
 
 
 @dataclass
@@ -151,6 +158,7 @@ class InMemoryCloud:
     copies: dict[str, str] = field(default_factory=dict)
     models: dict[str, CreateModel] = field(default_factory=dict)
     configs: dict[str, CreateConfig] = field(default_factory=dict)
+    trials: dict[str, CreateTrial] = field(default_factory=dict)
     alarm_states: dict[str, AlarmSeen] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     executions: dict[str, TrainingSeen] = field(default_factory=dict)
@@ -159,15 +167,23 @@ class InMemoryCloud:
     troubles: dict[type, Trouble] = field(default_factory=dict)
     unseen: dict[str, Trouble] = field(default_factory=dict)
     smoke_problem: str = ""
+    # What an endpoint's variant is called in place of ours.
+    foreign_variant: str = ""
+    # Updates are carried out at once, whatever they ask for.
+    ignores_guardrails: bool = False
     creation_failure: str = ""
     update_failures: list[str] = field(default_factory=list)
     harmed: Harmed = Harmed(1000, 30)
     # What both fleets are asked in a minute of a rollout, and how they fail.
-    traffic: Minute = Minute()
+    rates: Minute = Minute()
+    # What a stage served lately.
+    last_day: tuple[Counts, ...] = ()
     # What happens in the middle of an action: before its effect, and after it.
     before: dict[type, Callable[[], None]] = field(default_factory=dict)
     afterwards: dict[type, Callable[[], None]] = field(default_factory=dict)
     effects: Counter[str] = field(default_factory=Counter)
+    # Each share of the traffic that was asked for, in order.
+    shares: list[int] = field(default_factory=list)
 
     # -------------------------------------------- what the loop asks
 
@@ -188,7 +204,19 @@ class InMemoryCloud:
         it = self.endpoints.get(name)
         if it is None:
             return None
-        return EndpointSeen(it.status, it.config, it.modified_at, it.pending, it.failure_reason)
+        trial = self.trials.get(it.config)
+        main = VariantSeen(self.foreign_variant or "main", 100 - it.share, 1)
+        beside = (VariantSeen("next", it.share, 1),) if trial and trial.beside == "next" else ()
+        return EndpointSeen(
+            it.status,
+            it.config,
+            it.modified_at,
+            it.pending,
+            it.failure_reason,
+            (main, *beside),
+            ("shadow",) if trial and trial.beside == "shadow" else (),
+            guardrail="" if self.ignores_guardrails else _strategy(it.guardrail),
+        )
 
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
         if errand.target.endpoint in self.unseen:
@@ -196,15 +224,19 @@ class InMemoryCloud:
         return tuple(self.alarm_states[name] for name in names if name in self.alarm_states)
 
     def minutes(
-        self, errand: Errand, control: Arm, canary: Arm, since: datetime
+        self, errand: Errand, compared: Comparison, slow_ms: int | None
     ) -> Mapping[str, tuple[Minute, ...]]:
-        """One minute of `traffic` for each that has passed since the rollout began."""
-        served = self.endpoints[errand.target.endpoint]
-        assert {control.variant, canary.variant} == {VARIANT}
-        assert canary.config in (served.pending, served.config), f"{canary} is not on its way"
-        assert control.config in self.configs, f"{control} was never there"
-        passed = int((self.clock() - since).total_seconds() // 60)
-        return {SERVER_ERRORS: (self.traffic,) * passed}
+        """One minute of `rates` for each that has passed since both began to serve."""
+        assert errand.target.endpoint in self.endpoints
+        for arm in (compared.control, compared.canary):
+            there = arm.config in self.configs or arm.config in self.trials
+            assert there, f"{arm} was never there"
+        passed = int((self.clock() - compared.since).total_seconds() // 60)
+        begins = (compared.since + timedelta(minutes=each) for each in range(passed))
+        return {SERVER_ERRORS: tuple(replace(self.rates, at=at) for at in begins)}
+
+    def traffic(self, errand: Errand, arm: Arm) -> tuple[Counts, ...]:
+        return self.last_day
 
     def apply(self, action: Action) -> Outcome:
         kind = type(action)
@@ -227,6 +259,8 @@ class InMemoryCloud:
                 self.models[name] = action
             case CreateConfig(name=name):
                 self.configs[name] = action
+            case CreateTrial(name=name):
+                self.trials[name] = action
             case PutAlarms(alarms=alarms):
                 for alarm in alarms:
                     quiet = AlarmSeen(alarm.name, False, self.clock())
@@ -235,6 +269,8 @@ class InMemoryCloud:
                 self._create(errand.target.endpoint, config)
             case UpdateEndpoint(errand, config, deployment):
                 self._update(errand.target.endpoint, config, deployment)
+            case ShiftTraffic(errand, percent):
+                self._shift(errand.target.endpoint, percent)
             case DeleteEndpoint(errand):
                 it = self.endpoints[errand.target.endpoint]
                 it.status, it.settles_at = "Deleting", self.clock() + _FLEET
@@ -255,7 +291,15 @@ class InMemoryCloud:
         now = self.clock()
         self.endpoints.setdefault(name, Endpoint(config, "Creating", now, now + _FLEET))
 
-    def _update(self, name: str, config: str, guardrail: BlueGreen | RollingUpdate) -> None:
+    def _shift(self, name: str, percent: int) -> None:
+        it, now = self.endpoints[name], self.clock()
+        assert it.status == "InService", f"the traffic of {name} shifted while it is {it.status}"
+        assert self.trials[it.config].beside == "next"
+        self.shares.append(percent)
+        it.status, it.share, it.modified_at = "Updating", percent, now
+        it.settles_at = now + timedelta(minutes=1)
+
+    def _update(self, name: str, config: str, guardrail: BlueGreen | RollingUpdate | None) -> None:
         it, now = self.endpoints[name], self.clock()
         assert it.status == "InService", f"UpdateEndpoint of {name} while it is {it.status}"
         match guardrail:
@@ -263,6 +307,8 @@ class InMemoryCloud:
                 waits = guardrail.routing.wait_seconds + guardrail.termination_wait_seconds
             case RollingUpdate():
                 waits = guardrail.wait_seconds
+            case None:
+                waits = 0
         it.status, it.pending, it.modified_at = "Updating", config, now
         it.settles_at = now + _FLEET + timedelta(seconds=waits)
         it.guardrail, it.failure_reason = guardrail, ""
@@ -282,8 +328,12 @@ class InMemoryCloud:
                     self._end(it, "Failed" if self.creation_failure else "InService", it.config)
                     it.failure_reason = self.creation_failure
                 case "Updating":
-                    reason = self.update_failures.pop(0) if self.update_failures else ""
-                    self._end(it, "InService", it.config if reason else it.pending)
+                    failed = it.pending and self.update_failures
+                    reason = self.update_failures.pop(0) if failed else ""
+                    if it.pending and not reason:
+                        it.share = 0
+                    stays = reason or not it.pending
+                    self._end(it, "InService", it.config if stays else it.pending)
                     it.failure_reason = reason
                 case "RollingBack":
                     self._end(it, "InService", it.config)
@@ -303,6 +353,20 @@ class InMemoryCloud:
 
     def quieten(self, alarm: str) -> None:
         self.alarm_states[alarm] = AlarmSeen(alarm, False, self.clock())
+
+
+def _strategy(guardrail: BlueGreen | RollingUpdate | None) -> Guardrail:
+    match guardrail:
+        case BlueGreen(routing=Routing(type="CANARY")):
+            return "canary"
+        case BlueGreen(routing=Routing(type="LINEAR")):
+            return "linear"
+        case BlueGreen():
+            return "all_at_once"
+        case RollingUpdate():
+            return "rolling"
+        case None:
+            return ""
 
 
 # ---------------------------------------------------------------- the table and the queue

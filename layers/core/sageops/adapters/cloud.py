@@ -7,7 +7,7 @@ from typing import Any, assert_never
 from sageops.adapters import artifacts, endpoints, metrics
 from sageops.adapters.identity import Targets
 from sageops.adapters.registry import Registry
-from sageops.evidence import Minute
+from sageops.evidence import Counts, Minute
 from sageops.model import (
     Action,
     AlarmSeen,
@@ -17,6 +17,7 @@ from sageops.model import (
     CreateConfig,
     CreateEndpoint,
     CreateModel,
+    CreateTrial,
     DeleteEndpoint,
     EndpointSeen,
     Errand,
@@ -26,12 +27,14 @@ from sageops.model import (
     PackageSeen,
     PinArtifact,
     PutAlarms,
+    ShiftTraffic,
     SignalStop,
     Smoke,
     StartPipeline,
     TrainingSeen,
     UpdateEndpoint,
 )
+from sageops.watch import Comparison
 
 __all__ = ["Aws"]
 
@@ -69,10 +72,14 @@ class Aws:
         return metrics.see_alarms(self._targets.client(errand, "cloudwatch"), errand, names)
 
     def minutes(
-        self, errand: Errand, control: Arm, canary: Arm, since: datetime
+        self, errand: Errand, compared: Comparison, slow_ms: int | None
     ) -> Mapping[str, tuple[Minute, ...]]:
         client = self._targets.client(errand, "cloudwatch")
-        return metrics.see_minutes(client, errand, control, canary, since, self._clock())
+        return metrics.see_minutes(client, errand, compared, self._clock(), slow_ms)
+
+    def traffic(self, errand: Errand, arm: Arm) -> tuple[Counts, ...]:
+        client = self._targets.client(errand, "cloudwatch")
+        return metrics.see_traffic(client, errand, arm, self._clock())
 
     def apply(self, action: Action) -> Outcome:
         """Have the effect. Doing the same action twice has it once. Raises `TroubleError`."""
@@ -86,12 +93,16 @@ class Aws:
                 return endpoints.create_model(client(action.errand, "sagemaker"), action)
             case CreateConfig():
                 return endpoints.create_config(client(action.errand, "sagemaker"), action)
+            case CreateTrial():
+                return endpoints.create_trial(client(action.errand, "sagemaker"), action)
             case PutAlarms():
                 return metrics.put_alarms(client(action.errand, "cloudwatch"), action)
             case CreateEndpoint():
                 return endpoints.create_endpoint(client(action.errand, "sagemaker"), action)
             case UpdateEndpoint():
                 return endpoints.update_endpoint(client(action.errand, "sagemaker"), action)
+            case ShiftTraffic():
+                return endpoints.shift_traffic(client(action.errand, "sagemaker"), action)
             case DeleteEndpoint():
                 return endpoints.delete_endpoint(client(action.errand, "sagemaker"), action)
             case Smoke():

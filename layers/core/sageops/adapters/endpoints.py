@@ -6,35 +6,42 @@ create calls treat it as done. CreateEndpoint and UpdateEndpoint take no client 
 
 import re
 import time
-from typing import Any, Literal
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from sageops.adapters.trouble import code_of, message_of, troubles
+from sageops.errors import TroubleError
 from sageops.model import (
     BlueGreen,
     CreateConfig,
     CreateEndpoint,
     CreateModel,
+    CreateTrial,
     DeleteEndpoint,
     Done,
     EndpointSeen,
     Errand,
+    Guardrail,
     RollingUpdate,
+    ShiftTraffic,
     Smoke,
     Smoked,
+    Trouble,
     UpdateEndpoint,
     VariantSeen,
 )
-from sageops.names import TARGET_ROLE, VARIANT, execution_role_arn
+from sageops.names import BESIDE, TARGET_ROLE, VARIANT, execution_role_arn
 from sageops.policy import SmokeRequest
 
 __all__ = [
     "create_config",
     "create_endpoint",
     "create_model",
+    "create_trial",
     "delete_endpoint",
     "see",
+    "shift_traffic",
     "smoke",
     "update_endpoint",
 ]
@@ -70,7 +77,7 @@ def _variant(summary: dict[str, Any]) -> VariantSeen:
     return VariantSeen(summary["VariantName"], weight, summary.get("DesiredInstanceCount"))
 
 
-def _guardrail(config: dict[str, Any]) -> Literal["", "all_at_once", "canary", "linear", "rolling"]:
+def _guardrail(config: dict[str, Any]) -> Guardrail:
     match config:
         case {"RollingUpdatePolicy": _}:
             return "rolling"
@@ -128,6 +135,43 @@ def create_config(sagemaker: Any, action: CreateConfig) -> Done:
     return Done()
 
 
+def create_trial(sagemaker: Any, action: CreateTrial) -> Done:
+    """CreateEndpointConfig: the present configuration's variant, and the new one beside it.
+
+    Raises `TroubleError` where the present configuration has other variants than the one of ours.
+    """
+    account = action.errand.target.account
+    with troubles("sagemaker:DescribeEndpointConfig", account, _fix(action.errand)):
+        present = sagemaker.describe_endpoint_config(EndpointConfigName=action.present)
+    variants = present["ProductionVariants"]
+    if [each["VariantName"] for each in variants] != [VARIANT]:
+        names = ", ".join(each["VariantName"] for each in variants)
+        said = f"{action.present} has the variants {names}, not one called {VARIANT}."
+        raise TroubleError(
+            Trouble("refused", account, "sagemaker:DescribeEndpointConfig", said, "")
+        )
+    beside = {
+        "VariantName": action.beside,
+        "ModelName": action.model,
+        "InstanceType": action.serving.instance_type,
+        "InitialInstanceCount": action.serving.instance_count,
+    }
+    main = {**variants[0], "InitialVariantWeight": 100.0}
+    if action.beside == BESIDE:
+        both = {"ProductionVariants": [main, {**beside, "InitialVariantWeight": 0.0}]}
+    else:
+        shadow = {**beside, "InitialVariantWeight": float(action.mirrored_percent)}
+        both = {"ProductionVariants": [main], "ShadowProductionVariants": [shadow]}
+    with troubles("sagemaker:CreateEndpointConfig", account, _fix(action.errand)):
+        try:
+            sagemaker.create_endpoint_config(
+                EndpointConfigName=action.name, **both, Tags=_tags(action.errand)
+            )
+        except ClientError as error:
+            _unless_it_exists(error)
+    return Done()
+
+
 def create_endpoint(sagemaker: Any, action: CreateEndpoint) -> Done:
     """CreateEndpoint: the first version of a stage, which nothing can be compared with."""
     target = action.errand.target
@@ -150,7 +194,35 @@ def update_endpoint(sagemaker: Any, action: UpdateEndpoint) -> Done:
         sagemaker.update_endpoint(
             EndpointName=target.endpoint,
             EndpointConfigName=action.config,
-            DeploymentConfig=_deployment(action.deployment),
+            **_how(action),
+        )
+    return Done()
+
+
+def _how(action: UpdateEndpoint) -> dict[str, Any]:
+    """With a guardrail; without one, the fleets keep the instances that they have by now, and not
+    their weights."""
+    if action.deployment is not None:
+        return {"DeploymentConfig": _deployment(action.deployment)}
+    if not action.as_many:
+        return {}
+    return {
+        "RetainAllVariantProperties": True,
+        "ExcludeRetainedVariantProperties": [{"VariantPropertyType": "DesiredWeight"}],
+    }
+
+
+def shift_traffic(sagemaker: Any, action: ShiftTraffic) -> Done:
+    """UpdateEndpointWeightsAndCapacities: the weights alone; asking again changes nothing."""
+    target = action.errand.target
+    call = "sagemaker:UpdateEndpointWeightsAndCapacities"
+    with troubles(call, target.account, _fix(action.errand)):
+        sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName=target.endpoint,
+            DesiredWeightsAndCapacities=[
+                {"VariantName": VARIANT, "DesiredWeight": 100.0 - action.percent},
+                {"VariantName": BESIDE, "DesiredWeight": float(action.percent)},
+            ],
         )
     return Done()
 
@@ -175,14 +247,14 @@ def smoke(runtime: Any, action: Smoke) -> Smoked:
     """
     slowest = 0.0
     for number, request in enumerate(action.requests, 1):
-        problem, took = _ask(runtime, action.errand, request)
+        problem, took = _ask(runtime, action.errand, request, action.variant)
         slowest = max(slowest, took)
         if problem:
             return Smoked(f"Smoke request {number} of {len(action.requests)}: {problem}", slowest)
     return Smoked("", slowest)
 
 
-def _ask(runtime: Any, errand: Errand, request: SmokeRequest) -> tuple[str, float]:
+def _ask(runtime: Any, errand: Errand, request: SmokeRequest, variant: str) -> tuple[str, float]:
     began = time.perf_counter()
     with troubles("sagemaker:InvokeEndpoint", errand.target.account, _fix(errand)):
         try:
@@ -190,6 +262,7 @@ def _ask(runtime: Any, errand: Errand, request: SmokeRequest) -> tuple[str, floa
                 EndpointName=errand.target.endpoint,
                 Body=request.body.encode(),
                 ContentType=request.content_type,
+                **({"TargetVariant": variant} if variant else {}),
             )
             body = answer["Body"].read().decode("utf-8", "replace")
         except ClientError as error:

@@ -1,15 +1,19 @@
 """A target's CloudWatch: the alarms on a configuration, our word to SageMaker, and the harm.
 
 Sources: 'Monitor Amazon SageMaker with Amazon CloudWatch' (invocation metrics), 'Auto-Rollback
-Configuration and Monitoring'. [unverified] That the invocation metrics carry the dimension
-EndpointConfigName outside an update: AWS's own guardrails notebooks alarm on it.
+Configuration and Monitoring', 'CloudWatch statistics definitions' (TC), botocore shape
+`GetMetricDataInput` (500 queries, 100,800 data points a page). [unverified] That the invocation
+metrics carry the dimension EndpointConfigName outside an update: AWS's own guardrails notebooks
+alarm on it.
 """
 
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from sageops.adapters.trouble import troubles
-from sageops.evidence import CLIENT_ERRORS, SERVER_ERRORS, Counts, Minute
+from sageops.evidence import CLIENT_ERRORS, SERVER_ERRORS, SLOW, Counts, Minute
 from sageops.model import (
     AlarmSeen,
     AlarmSpec,
@@ -22,8 +26,9 @@ from sageops.model import (
     SignalStop,
 )
 from sageops.names import TARGET_ROLE, VARIANT
+from sageops.watch import Comparison
 
-__all__ = ["count_harm", "put_alarms", "see_alarms", "see_minutes", "signal_stop"]
+__all__ = ["count_harm", "put_alarms", "see_alarms", "see_minutes", "see_traffic", "signal_stop"]
 
 _SAGEMAKER, _OURS = "AWS/SageMaker", "SageOps"
 _STOP = "Stop"
@@ -69,68 +74,149 @@ def signal_stop(cloudwatch: Any, action: SignalStop) -> Done:
     return Done()
 
 
-def see_minutes(  # noqa: PLR0913 - two arms in a span of time
-    cloudwatch: Any, errand: Errand, control: Arm, canary: Arm, since: datetime, now: datetime
+def see_minutes(
+    cloudwatch: Any, errand: Errand, compared: Comparison, now: datetime, slow_ms: int | None
 ) -> dict[str, tuple[Minute, ...]]:
-    """Both fleets' closed minutes since the rollout began, oldest first, by error metric.
+    """Both fleets' closed minutes since the rollout began, oldest first, by metric: the errors,
+    and with `slow_ms` the requests that the model took longer for.
 
     A minute is read when it has been over for a minute: later data of it would change a verdict.
     Minutes in which neither fleet was asked are left out.
     """
-    end = now.replace(second=0, microsecond=0) - timedelta(seconds=_PERIOD)
-    begin = since.replace(second=0, microsecond=0)
+    begin, end = compared.since.replace(second=0, microsecond=0), _closed(now)
     if end <= begin:
         return {}
-    arms = {"control": control, "canary": canary}
-    queries = [
-        _query(f"{arm}_{metric}", metric, _dimensions(errand.target.endpoint, of))
-        for arm, of in arms.items()
-        for metric in ("Invocations", *_BAD.values())
-    ]
-    sums: dict[str, dict[datetime, int]] = {query["Id"]: {} for query in queries}
+    wanted = {("Invocations", "Sum"), *((metric, "Sum") for metric in _BAD.values())}
+    if slow_ms is not None:
+        wanted |= {("ModelLatency", "SampleCount"), ("ModelLatency", _up_to(slow_ms))}
+    arms = (compared.control, compared.canary)
+    found = _read(cloudwatch, errand, arms, sorted(wanted), begin, end)
+    old, new = (_Seen(series) for series in found)
+    minutes = {
+        name: _minutes(old.errors(metric), new.errors(metric)) for name, metric in _BAD.items()
+    }
+    if slow_ms is not None:
+        minutes[SLOW] = _minutes(old.slow(slow_ms, math.floor), new.slow(slow_ms, math.ceil))
+    return minutes
+
+
+def see_traffic(cloudwatch: Any, errand: Errand, arm: Arm, now: datetime) -> tuple[Counts, ...]:
+    """What an arm answered in the last 24 hours, and how much of it with 5xx: each closed minute
+    from its first request on, those without a request too. `power.traffic` of so many minutes
+    (`len`) is its traffic; a version that went live an hour ago has sixty.
+    """
+    end = _closed(now)
+    metric = _BAD[SERVER_ERRORS]
+    wanted = [("Invocations", "Sum"), (metric, "Sum")]
+    (series,) = _read(cloudwatch, errand, (arm,), wanted, end - timedelta(days=1), end)
+    counts = _Seen(series).errors(metric)
+    if not counts:
+        return ()
+    first = min(counts)
+    minutes = (end - first) // timedelta(seconds=_PERIOD)
+    times = (first + number * timedelta(seconds=_PERIOD) for number in range(minutes))
+    return tuple(counts.get(at, Counts()) for at in times)
+
+
+def count_harm(cloudwatch: Any, action: CountHarm, now: datetime) -> Harmed:
+    """How many requests these arms answered since, and how many of them with 5xx."""
+    if not action.arms:
+        return Harmed(0, 0)
+    errors = _BAD[SERVER_ERRORS]
+    wanted = [("Invocations", "Sum"), (errors, "Sum")]
+    begin, end = action.since - timedelta(seconds=_PERIOD), now + timedelta(seconds=_PERIOD)
+    found = _read(cloudwatch, action.errand, action.arms, wanted, begin, end)
+    requests, failed = (round(sum(sum(series[one].values()) for series in found)) for one in wanted)
+    return Harmed(requests, failed)
+
+
+# ---------------------------------------------------------------- reading
+
+# A metric and a statistic of it, and its value by the minute.
+_Asked = tuple[str, str]
+_Series = Mapping[_Asked, Mapping[datetime, float]]
+
+
+def _closed(now: datetime) -> datetime:
+    """Up to when minutes are read: the last whole one is left out, it may still change."""
+    return now.replace(second=0, microsecond=0) - timedelta(seconds=_PERIOD)
+
+
+def _read(  # noqa: PLR0913 - whose, which, and a span of time
+    cloudwatch: Any,
+    errand: Errand,
+    arms: Iterable[Arm],
+    wanted: Sequence[_Asked],
+    begin: datetime,
+    end: datetime,
+) -> list[_Series]:
+    """GetMetricData, all pages of it, by arm. A page may hold part of a series."""
+    found: list[dict[_Asked, dict[datetime, float]]] = []
+    by_id: dict[str, dict[datetime, float]] = {}
+    queries: list[dict[str, Any]] = []
+    for arm in arms:
+        found.append({asked: {} for asked in wanted})
+        for (metric, stat), series in found[-1].items():
+            query = _query(
+                f"q{len(queries)}", metric, _dimensions(errand.target.endpoint, arm), stat
+            )
+            queries.append(query)
+            by_id[query["Id"]] = series
     with troubles("cloudwatch:GetMetricData", errand.target.account, _fix(errand)):
         pages = cloudwatch.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries, StartTime=begin, EndTime=end
         )
         for page in pages:
             for result in page["MetricDataResults"]:
-                found = zip(result["Timestamps"], result["Values"], strict=True)
-                sums[result["Id"]] |= {at: round(value) for at, value in found}
-    times = sorted(set(sums["control_Invocations"]) | set(sums["canary_Invocations"]))
-
-    def counts(arm: str, metric: str, at: datetime) -> Counts:
-        requests = sums[f"{arm}_Invocations"].get(at, 0)
-        return Counts(requests, min(requests, sums[f"{arm}_{metric}"].get(at, 0)))
-
-    return {
-        name: tuple(
-            Minute(counts("control", metric, at), counts("canary", metric, at), at) for at in times
-        )
-        for name, metric in _BAD.items()
-    }
+                points = zip(result["Timestamps"], result["Values"], strict=True)
+                by_id[result["Id"]].update(points)
+    return list(found)
 
 
-def count_harm(cloudwatch: Any, action: CountHarm, now: datetime) -> Harmed:
-    """How many requests these arms answered since, and how many of them with 5xx."""
-    target = action.errand.target
-    queries = [
-        _query(f"{name}_{number}", metric, _dimensions(target.endpoint, arm))
-        for number, arm in enumerate(action.arms)
-        for name, metric in (("requests", "Invocations"), ("errors", "Invocation5XXErrors"))
-    ]
-    if not queries:
-        return Harmed(0, 0)
-    with troubles("cloudwatch:GetMetricData", target.account, _fix(action.errand)):
-        pages = cloudwatch.get_paginator("get_metric_data").paginate(
-            MetricDataQueries=queries,
-            StartTime=action.since - timedelta(seconds=_PERIOD),
-            EndTime=now + timedelta(seconds=_PERIOD),
-        )
-        sums = {"requests": 0.0, "errors": 0.0}
-        for page in pages:
-            for result in page["MetricDataResults"]:
-                sums[result["Id"].partition("_")[0]] += sum(result["Values"])
-    return Harmed(round(sums["requests"]), round(sums["errors"]))
+class _Seen:
+    """One arm's series as counts. Metrics are published apart, so that one may be short of
+    another: there are never more bad requests than requests."""
+
+    def __init__(self, series: _Series) -> None:
+        self._series = series
+
+    def errors(self, metric: str) -> dict[datetime, Counts]:
+        requests, bad = self._series["Invocations", "Sum"], self._series[metric, "Sum"]
+        return {at: _counts(round(of), round(bad.get(at, 0))) for at, of in requests.items()}
+
+    def slow(self, slow_ms: int, whole: Callable[[float], int]) -> dict[datetime, Counts]:
+        """Answers that took longer, of those whose latency is known.
+
+        CloudWatch interpolates TC, so the difference is no whole number, and `whole` says which
+        way it is rounded: against the canary. [unverified] How far off it is; that a minute in
+        which all answers were slow has a TC of 0 or none.
+        """
+        answers = self._series["ModelLatency", "SampleCount"]
+        quick = self._series["ModelLatency", _up_to(slow_ms)]
+        return {
+            # Six decimals: what the subtraction itself adds is no request.
+            at: _counts(round(of), whole(round(of - quick.get(at, 0), 6)))
+            for at, of in answers.items()
+        }
+
+
+def _up_to(milliseconds: int) -> str:
+    """The trimmed count of ModelLatency, which is in microseconds, up to this."""
+    return f"TC(:{1000 * milliseconds})"
+
+
+def _counts(requests: int, bad: int) -> Counts:
+    return Counts(requests, max(0, min(requests, bad)))
+
+
+def _minutes(
+    control: Mapping[datetime, Counts], canary: Mapping[datetime, Counts]
+) -> tuple[Minute, ...]:
+    none = Counts()
+    return tuple(
+        Minute(control.get(at, none), canary.get(at, none), at)
+        for at in sorted(control.keys() | canary.keys())
+    )
 
 
 def _alarm(alarm: AlarmSpec) -> dict[str, Any]:
@@ -141,7 +227,7 @@ def _alarm(alarm: AlarmSpec) -> dict[str, Any]:
         "ActionsEnabled": True,
         "TreatMissingData": "notBreaching",
     }
-    dimensions = _dimensions(alarm.endpoint, Arm(alarm.config, VARIANT))
+    dimensions = _dimensions(alarm.endpoint, Arm(alarm.config, alarm.variant))
     match alarm.kind:
         case "errors":
             share = f"IF(requests >= {alarm.min_requests}, 100 * errors / requests, 0)"
@@ -183,14 +269,18 @@ def _alarm(alarm: AlarmSpec) -> dict[str, Any]:
 
 
 def _query(
-    id_: str, metric: str, dimensions: list[dict[str, str]], returned: bool = True
+    id_: str,
+    metric: str,
+    dimensions: list[dict[str, str]],
+    stat: str = "Sum",
+    returned: bool = True,
 ) -> dict[str, Any]:
-    stat = {
+    asked = {
         "Metric": {"Namespace": _SAGEMAKER, "MetricName": metric, "Dimensions": dimensions},
         "Period": _PERIOD,
-        "Stat": "Sum",
+        "Stat": stat,
     }
-    return {"Id": id_, "MetricStat": stat, "ReturnData": returned}
+    return {"Id": id_, "MetricStat": asked, "ReturnData": returned}
 
 
 def _dimensions(endpoint: str, arm: Arm) -> list[dict[str, str]]:

@@ -8,8 +8,11 @@ __all__ = ["deployment", "steps"]
 
 
 def steps(rollout: Linear) -> int:
-    """How many steps bring the traffic to 100 %."""
-    return -(-100 // rollout.step_percent)
+    """At most how many steps bring the traffic to 100 %, whatever the number of instances.
+
+    A step is of whole instances: just under two of them may count as one (`whole_steps`).
+    """
+    return -(-200 // rollout.step_percent) - 1
 
 
 def deployment(rollout: Linear, alarms: tuple[str, ...]) -> BlueGreen:

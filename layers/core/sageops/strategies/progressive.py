@@ -1,11 +1,14 @@
-"""Two variants on one endpoint, and the new one's weight grows step by step, by our own clock."""
+"""Two variants on one endpoint, and the new one's share grows step by step, by our own clock.
 
-from sageops.model import BlueGreen, Routing
-from sageops.strategies.timeout import timeout_seconds
+Needs no guardrail of SageMaker's: every step is a change of weights (page 'Test models in
+production'), is judged by the evidence, and is reversed at once.
+"""
 
-__all__ = ["deployment"]
+from sageops.policy import Progressive
+
+__all__ = ["following"]
 
 
-def deployment(alarms: tuple[str, ...]) -> BlueGreen:
-    """The last update: the new version serves everything already, and takes the place of both."""
-    return BlueGreen(Routing("ALL_AT_ONCE"), 0, timeout_seconds(0), alarms)
+def following(rollout: Progressive, share: int) -> int | None:
+    """The share of the requests, in percent, that comes after this one; None after the last."""
+    return next((step for step in rollout.steps if step > share), None)
