@@ -12,7 +12,7 @@ UV := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv
 # Thousands of modules are imported again and again: their bytecode is worth keeping.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage lint format check audit fuzz statements simulate bench build validate lock clean
+.PHONY: demo test coverage lint format check audit fuzz statements simulate mutate bench build validate lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
@@ -51,6 +51,17 @@ simulate: $(VENV)/.dev ## The fault simulation: SEEDS=n of them, or SEED=n to re
 COUNT ?= 1000000
 fuzz: $(VENV)/.dev ## Malformed events and policies: COUNT=n of them.
 	SAGEOPS_FUZZ=$(COUNT) $(BIN)/python -m pytest tests/security/test_fuzz.py --numprocesses auto
+
+# Mutants of what decides, against the unit tests of the core: about half an hour. MUTANTS="sageops.plan*" for some.
+MUTMUT := mutmut==3.8.1
+mutate: $(VENV)/.dev ## Mutation testing: which changes of the core no unit test notices.
+	$(UV) pip install --quiet $(MUTMUT)
+	rm -rf .mutation && mkdir -p .mutation/tests/unit
+	cp -R layers/core/sageops benchmarks .mutation
+	cp -R tests/unit/core tests/unit/conftest.py .mutation/tests/unit
+	cp tests/mutation.cfg .mutation/setup.cfg
+	cd .mutation && PYTHONPATH= $(abspath $(BIN))/mutmut run $(if $(MUTANTS),"$(MUTANTS)") > run.log
+	$(BIN)/python -m benchmarks.mutants .mutation/mutants
 
 bench: $(VENV)/.dev ## What is measured: ratios in one run, and counts.
 	$(BIN)/python -m benchmarks.weight

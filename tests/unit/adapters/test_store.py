@@ -218,6 +218,28 @@ def test_who_writes_second_writes_nothing(table: Table) -> None:
     assert head.revision == 2
 
 
+def test_what_was_written_between_two_reads_is_not_mixed_with_what_was_before(
+    table: Table, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(table)
+    head = table.commit(Record(Head("churn", open=(1,)), (release(1),)))
+    ask, others = client.batch_get_item, [Record(replace(head, open=()), (release(1),))]
+
+    def in_between(RequestItems: Any) -> Any:  # noqa: N803 - botocore's word
+        answer = ask(RequestItems=RequestItems)
+        if others:
+            Table(client, NAME).commit(others.pop())
+        return answer
+
+    monkeypatch.setattr(client, "batch_get_item", in_between)
+
+    with pytest.raises(Conflict):
+        table.load("churn")
+    records = table.load("churn")
+    assert records is not None
+    assert records.head.open == ()
+
+
 def test_the_log_is_in_the_order_of_the_head(table: Table) -> None:
     push(table)
     head = Head("churn")

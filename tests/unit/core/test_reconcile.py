@@ -212,6 +212,15 @@ def test_who_loses_the_write_looks_again() -> None:
     assert world.phase(1) == "Live"
 
 
+def test_who_loses_seven_times_in_a_row_still_gets_there_in_one_look() -> None:
+    world = World(*ONE_STAGE)
+    world.approved(1)
+    world.store.others = 7
+
+    assert world.look() != "to be continued"
+    assert world.step(1) == "deploying"
+
+
 def test_who_keeps_losing_leaves_it_to_the_next_message() -> None:
     world = World(*ONE_STAGE)
     world.approved(1)

@@ -188,6 +188,7 @@ class InMemoryCloud:
     # -------------------------------------------- what the loop asks
 
     def packages(self, group: str) -> tuple[PackageSeen, ...]:
+        assert group == GROUP, f"there is no group {group}"
         return tuple(sorted(self.seen.values(), key=lambda each: -each.version))
 
     def package(self, arn: str) -> PackageDetail:
@@ -218,12 +219,18 @@ class InMemoryCloud:
         )
 
     def alarms(self, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
+        if errand.target.endpoint in self.unseen:
+            raise TroubleError(self.unseen[errand.target.endpoint])
         return tuple(self.alarm_states[name] for name in names if name in self.alarm_states)
 
     def minutes(
         self, errand: Errand, compared: Comparison, slow_ms: int | None
     ) -> Mapping[str, tuple[Minute, ...]]:
         """One minute of `rates` for each that has passed since both began to serve."""
+        assert errand.target.endpoint in self.endpoints
+        for arm in (compared.control, compared.canary):
+            there = arm.config in self.configs or arm.config in self.trials
+            assert there, f"{arm} was never there"
         passed = int((self.clock() - compared.since).total_seconds() // 60)
         begins = (compared.since + timedelta(minutes=each) for each in range(passed))
         return {SERVER_ERRORS: tuple(replace(self.rates, at=at) for at in begins)}
@@ -383,6 +390,7 @@ class InMemoryStore:
     others: int = 0
 
     def load(self, group: str) -> Records | None:
+        assert group == GROUP, f"there is no group {group}"
         if self.spec is None:
             return None
         wanted = set(self.head.open)
@@ -414,6 +422,7 @@ class InMemoryQueue:
     delays: list[timedelta] = field(default_factory=list)
 
     def wake(self, group: str, delay: timedelta) -> None:
+        assert group == GROUP, f"there is no group {group}"
         self.delays.append(delay)
         self.due.append(self.clock() + delay)
 

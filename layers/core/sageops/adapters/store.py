@@ -2,7 +2,7 @@
 
     pk                                   sk               what
     GROUP#churn                          HEAD             the group's status, conditional on `rev`
-                                         RELEASE#0000012  a release's status
+                                         RELEASE#0000012  a release's status, and the head's `rev`
                                          LOG#<rev>#<n>    the log, in the order of the head
                                          SPEC             what is wanted of the group
                                          SPEC#0000012     what is wanted of a release
@@ -64,7 +64,11 @@ class Table:
     # ------------------------------------------------------------ for the loop
 
     def load(self, group: str) -> Records | None:
-        """Everything one look needs; None when there is no policy for the group."""
+        """Everything one look needs; None when there is no policy for the group.
+
+        It takes several reads. Raises `Conflict` when somebody wrote a release in between: head
+        and releases would then be of two moments.
+        """
         first = self._bodies(_group(group), ["HEAD", "SPEC"])
         if "SPEC" not in first:
             return None
@@ -77,7 +81,11 @@ class Table:
             versions |= {live.version} | ({live.replaced.version} if live.replaced else set())
         versions.discard(0)
         keys = [key for v in versions for key in (_release_key(v), _wish_key(v))]
-        found = self._bodies(_group(group), keys)
+        items = self._items(_group(group), keys)
+        written = (items[_release_key(v)] for v in versions if _release_key(v) in items)
+        if any(_revision(item) > head.revision for item in written):
+            raise Conflict
+        found = {sk: item["body"]["S"] for sk, item in items.items()}
         releases = {
             v: msgspec.json.decode(found[_release_key(v)], type=Release)
             for v in versions
@@ -113,7 +121,10 @@ class Table:
             }
         puts = [
             {"Put": {"TableName": self._name, "Item": item, **condition}},
-            *(self._put(_item(pk, _release_key(r.version), r)) for r in record.releases),
+            *(
+                self._put({**_item(pk, _release_key(r.version), r), "rev": item["rev"]})
+                for r in record.releases
+            ),
             *(
                 self._put(_item(pk, f"LOG#{head.revision:010d}#{number:02d}", entry))
                 for number, entry in enumerate(record.log)
@@ -230,7 +241,10 @@ class Table:
     # ------------------------------------------------------------ plumbing
 
     def _bodies(self, pk: str, keys: list[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+        return {sk: item["body"]["S"] for sk, item in self._items(pk, keys).items()}
+
+    def _items(self, pk: str, keys: list[str]) -> dict[str, Item]:
+        found: dict[str, Item] = {}
         pending = [{"pk": {"S": pk}, "sk": {"S": key}} for key in keys]
         while pending:
             batch, pending = pending[:100], pending[100:]
@@ -238,7 +252,7 @@ class Table:
                 RequestItems={self._name: {"Keys": batch, "ConsistentRead": True}}
             )
             for item in answer["Responses"].get(self._name, []):
-                found[item["sk"]["S"]] = item["body"]["S"]
+                found[item["sk"]["S"]] = item
             left = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
             pending.extend(left)
         return found
@@ -324,6 +338,11 @@ def _wish_key(version: int) -> str:
 
 def _policy_key(number: int) -> str:
     return f"POLICY#{number:07d}"
+
+
+def _revision(item: Item) -> int:
+    """The head's revision with which a release was written."""
+    return int(item["rev"]["N"]) if "rev" in item else 0
 
 
 def _item(pk: str, sk: str, record: Any) -> Item:
