@@ -52,6 +52,9 @@ COUNT ?= 1000000
 fuzz: $(VENV)/.dev ## Malformed events and policies: COUNT=n of them.
 	SAGEOPS_FUZZ=$(COUNT) $(BIN)/python -m pytest tests/security/test_fuzz.py --numprocesses auto
 
+statements: $(VENV)/.dev ## Each statement of each role is taken away once, and something is refused.
+	SAGEOPS_STATEMENTS=all $(BIN)/python -m pytest tests/security/test_every_statement.py --numprocesses auto
+
 bench: $(VENV)/.dev ## What is measured: ratios in one run, and counts.
 	$(BIN)/python -m benchmarks.weight
 	$(BIN)/python -m benchmarks.canary
