@@ -34,7 +34,8 @@ def role(it: Company, account: str, name: str, trust: Any = None) -> Any:
 
 
 def acting(service: str, credentials: Any) -> Any:
-    return boto3.client(
+    client: Any = boto3.client  # the typed overloads want the service's name as a literal
+    return client(
         service,
         region_name=REGION,
         aws_access_key_id=credentials["AccessKeyId"],

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from sageops.adapters import artifacts
@@ -421,10 +422,9 @@ class _Session:
         self._credentials = credentials
 
     def client(self, service: str, **given: Any) -> Any:
-        import boto3
-
+        client: Any = boto3.client
         if "aws_access_key_id" in given:
-            return boto3.client(service, **given)
+            return client(service, **given)
         return acting(service, self._credentials)
 
 

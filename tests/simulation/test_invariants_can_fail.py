@@ -59,7 +59,9 @@ def gates_open_by_themselves(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         advance,
         "_gate",
-        lambda view, release, run, stage: gate(view, release, run, changed(stage, gate="auto")),
+        lambda view, release, run, stage, rules: gate(
+            view, release, run, changed(stage, gate="auto"), rules
+        ),
     )
 
 

@@ -50,7 +50,7 @@ from sageops.moves import (
     to_step,
 )
 from sageops.names import VARIANT, alarm_name, artifact_url, config_name
-from sageops.policy import Evidence, Stage
+from sageops.policy import Approvals, Evidence, Stage
 from sageops.settle import hold
 from sageops.strategies import deployment
 from sageops.strategies.timeout import timeout_seconds
@@ -80,7 +80,7 @@ def advance(view: View, release: Release) -> Step:
     paused = find(release.conditions, "Paused")
     if paused is not None and paused.status and stopped_before_it_began(run):
         return Idle(f"{release.name}: {paused.message}")
-    return _held(view, release) or _forward(view, release, run, stage)
+    return _held(view, release) or _forward(view, release, run, stage, policy.approval)
 
 
 def errand(release: Release, run: StageRun, stage: Stage) -> Errand:
@@ -123,7 +123,7 @@ def _no_policy(view: View, release: Release) -> Step:
 # ---------------------------------------------------------------- forward
 
 
-def _forward(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
+def _forward(view: View, release: Release, run: StageRun, stage: Stage, rules: Approvals) -> Step:
     where = errand(release, run, stage)
     artifact = release.artifact
     if artifact is None:
@@ -131,7 +131,7 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     config = config_name(release, artifact, stage)
     match run.step:
         case "waiting" | "gate":
-            return _gate(view, release, run, stage)
+            return _gate(view, release, run, stage, rules)
         case "copying":
             copy = CopyArtifact(where, artifact, artifact_url(release, artifact, stage.target))
             return act(view, copy, release, run.stage)
@@ -154,14 +154,23 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
             raise AssertionError(f"{release.name} is {step!r} in {run.stage}: nothing to advance")
 
 
-def _gate(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
+def _gate(view: View, release: Release, run: StageRun, stage: Stage, rules: Approvals) -> Step:
+    approver = release.detail.modified_by
+    if rules.not_the_registrar and approver == release.detail.registered_by:
+        message = (
+            f"{approver} registered the package and approved it, and the policy wants somebody "
+            "else for one of them: register it again, and let another approve."
+        )
+        return stop(view, release, run, Stop("Failed", "ApprovedByRegistrar", message))
     if stage.gate == "auto":
         begun = to_step(view, release, run, "copying")
         told = entry(view.now, release, "StageBegun", "The gate is automatic.", stage=stage.name)
         return record(view, begun, log=(told,))
     wish = view.records.wishes.get(release.version)
     word = wish.approvals.get(stage.name) if wish is not None else None
-    if word is not None and word.at >= release.admitted_at:
+    heard = word is not None and word.at >= release.admitted_at
+    same = rules.different_people and word is not None and approver in (word.by, "unknown")
+    if word is not None and heard and not same:
         message = f"{word.by} approved {stage.name}."
         begun = to_step(view, release, replace(run, approved_by=word.by), "copying")
         begun = with_condition(begun, "Approved", True, "GateApproved", message, view.now)
@@ -175,9 +184,15 @@ def _gate(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
             by=word.by,
         )
         return record(view, begun, log=(told,))
-    if run.step == "gate":
-        return Idle(f"{release.name} waits for a person to approve {stage.name}")
     message = f"Waits for a person to approve {stage.name}."
+    if word is not None and heard:
+        message = (
+            f"{message} {word.by} did, but the policy wants somebody else than {approver}, who "
+            "approved the package."
+        )
+    waiting = find(release.conditions, "Approved")
+    if run.step == "gate" and waiting is not None and waiting.message == message:
+        return Idle(f"{release.name} waits for a person to approve {stage.name}")
     asked = to_step(view, release, run, "gate")
     asked = with_condition(asked, "Approved", False, "GateWaiting", message, view.now)
     told = entry(view.now, release, "GateWaiting", message, severity="action", stage=stage.name)
