@@ -63,6 +63,9 @@ mutate: $(VENV)/.dev ## Mutation testing: which changes of the core no unit test
 	cd .mutation && PYTHONPATH= $(abspath $(BIN))/mutmut run $(if $(MUTANTS),"$(MUTANTS)") > run.log
 	$(BIN)/python -m benchmarks.mutants .mutation/mutants
 
+statements: $(VENV)/.dev ## Each statement of each role is taken away once, and something is refused.
+	SAGEOPS_STATEMENTS=all $(BIN)/python -m pytest tests/security/test_every_statement.py --numprocesses auto
+
 bench: $(VENV)/.dev ## What is measured: ratios in one run, and counts.
 	$(BIN)/python -m benchmarks.weight
 	$(BIN)/python -m benchmarks.judge
