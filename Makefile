@@ -45,7 +45,8 @@ SEEDS ?= 2000
 simulate: $(VENV)/.dev ## The fault simulation: SEEDS=n of them, or SEED=n to replay one.
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
-# Mutants of what decides, against the unit tests of the core: about half an hour. MUTANTS="sageops.plan*" for some.
+# Mutants of what decides, against the unit tests of the core. All of them take hours, those of one module
+# minutes: MUTANTS="sageops.reconcile*".
 MUTMUT := mutmut==3.8.1
 mutate: $(VENV)/.dev ## Mutation testing: which changes of the core no unit test notices.
 	$(UV) pip install --quiet $(MUTMUT)
