@@ -12,7 +12,7 @@ UV := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv
 # Thousands of modules are imported again and again: their bytecode is worth keeping.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage lint format check simulate mutate bench build validate lock clean
+.PHONY: demo test coverage lint format check audit fuzz statements simulate mutate bench build validate lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
@@ -39,11 +39,18 @@ validate: $(VENV)/.dev ## Both templates, by the linters AWS gives.
 	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint --template template.yaml
 	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint --template target.yaml
 
-check: lint validate test ## What CI runs.
+audit: $(VENV)/.dev $(VENV)/.audit ## What other tools say of templates, roles and dependencies.
+	$(BIN)/python -m audit $(VENV)/audit/bin
+
+check: lint validate audit test ## What CI runs.
 
 SEEDS ?= 2000
 simulate: $(VENV)/.dev ## The fault simulation: SEEDS=n of them, or SEED=n to replay one.
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+COUNT ?= 1000000
+fuzz: $(VENV)/.dev ## Malformed events and policies: COUNT=n of them.
+	SAGEOPS_FUZZ=$(COUNT) $(BIN)/python -m pytest tests/security/test_fuzz.py --numprocesses auto
 
 # Mutants of what decides, against the unit tests of the core. All of them take hours, those of one module
 # minutes: MUTANTS="sageops.reconcile*".
@@ -68,6 +75,7 @@ build: $(VENV)/.dev ## `sam build`, without Docker.
 lock: $(VENV)/.uv ## Resolve the dependencies anew. The files carry hashes and name no index.
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra local --extra dev -o requirements/dev.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra local -c requirements/dev.txt -o requirements/demo.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/audit.in -o requirements/audit.txt
 	$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header layers/core/requirements.in -c requirements/dev.txt -o layers/core/requirements.txt
 
 clean:
@@ -81,6 +89,12 @@ $(VENV)/.uv:
 $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/.uv
 	$(UV) pip install --quiet --require-hashes -r requirements/demo.txt
 	$(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+# Apart from the rest, and only for `make audit`.
+$(VENV)/.audit: requirements/audit.txt | $(VENV)/.uv
+	$(PYTHON) -m venv $(VENV)/audit
+	VIRTUAL_ENV=$(abspath $(VENV)/audit) $(BIN)/uv pip install --quiet --require-hashes -r requirements/audit.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.uv

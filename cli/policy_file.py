@@ -10,6 +10,9 @@ __all__ = ["Unreadable", "point_at", "read"]
 
 Lines = dict[Path, int]
 
+# An alias that stands for an alias, and so on, makes a small file endless.
+_MOST_VALUES = 10_000
+
 
 class Unreadable(Exception):
     """The file is missing, is not YAML, or says a key twice; the message says where."""
@@ -51,6 +54,8 @@ def _line(lines: Lines, path: Path) -> int:
 
 def _value(node: yaml.Node, path: Path, lines: Lines, file: File) -> Any:
     lines.setdefault(path, node.start_mark.line + 1)
+    if len(lines) > _MOST_VALUES:
+        raise Unreadable(f"{file}: more than {_MOST_VALUES} values")
     match node:
         case yaml.MappingNode():
             return _mapping(node, path, lines, file)

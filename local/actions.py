@@ -19,7 +19,15 @@ from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey, s3_backends
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
-__all__ = ["Call", "Need", "UnmappedCall", "mapped_calls", "needs"]
+__all__ = [
+    "Call",
+    "Need",
+    "UnmappedCall",
+    "key_of_queue",
+    "key_of_table",
+    "mapped_calls",
+    "needs",
+]
 
 Context = Mapping[str, Sequence[str]]
 
@@ -620,19 +628,53 @@ def _service_key(call: Call, key: str | None, arn: str, service: str) -> Iterato
         f"kms:EncryptionContext:aws:{service}:arn": [arn],
         "kms:EncryptionContextKeys": [f"aws:{service}:arn"],
     }
-    actions = (
-        ["kms:Decrypt"]
-        if call.operation == "ReceiveMessage"
-        else [
-            "kms:GenerateDataKey",
-            "kms:Decrypt",
-        ]
-    )
-    for action in actions:
-        yield Need(action, key_arn, context)
+    if call.operation != "ReceiveMessage":
+        yield Need("kms:GenerateDataKey", key_arn, context)
+    yield Need("kms:Decrypt", key_arn, context)
 
 
 # --- DynamoDB --------------------------------------------------------------------------------
+
+
+def key_of_table(table: str) -> Iterator[Need]:
+    """What using a table (ARN), or reading its stream, needs of its KMS key; without one nothing.
+
+    'DynamoDB encryption at rest: how it works': the table's key is decrypted with the caller's
+    rights. [unverified] that Decrypt suffices to write.
+    """
+    *_, region, account, resource = table.split(":")
+    name = resource.removeprefix("table/")
+    held = _named(dynamodb_backends[account][region], "tables", name)
+    key = ((held and held.sse_specification) or {}).get("KMSMasterKeyId")
+    if not key or (arn := _key_arn(key, account, region)) is None:
+        return
+    context = {
+        "kms:ViaService": [f"dynamodb.{region}.amazonaws.com"],
+        "kms:CallerAccount": [account],
+        "kms:EncryptionContext:aws:dynamodb:tableName": [name],
+        "kms:EncryptionContext:aws:dynamodb:subscriberId": [account],
+        "kms:EncryptionContextKeys": ["aws:dynamodb:tableName", "aws:dynamodb:subscriberId"],
+    }
+    yield Need("kms:Decrypt", arn, context)
+
+
+def _keyed(row: Needs) -> Needs:
+    """The same, and the keys of the tables that it reads or writes."""
+
+    def keyed(call: Call) -> Iterator[Need]:
+        yield from row(call)
+        parameters = call.parameters
+        parts = [each for item in parameters.get("TransactItems", ()) for each in item.values()]
+        named = [parameters["TableName"]] if "TableName" in parameters else []
+        tables = [
+            *named,
+            *(part["TableName"] for part in parts),
+            *parameters.get("RequestItems", ()),
+        ]
+        for table in dict.fromkeys(tables):
+            yield from key_of_table(_table_arn(call, table))
+
+    return keyed
 
 
 def _table_arn(call: Call, name: str, index: str | None = None) -> str:
@@ -732,6 +774,14 @@ def _queue_arn(call: Call) -> str:
     host = url.netloc.split(".")
     region = host[1] if host[0] == "sqs" and len(host) == 4 else call.region
     return f"arn:aws:sqs:{region}:{account}:{name}"
+
+
+def key_of_queue(queue: str, operation: str) -> tuple[Need, ...]:
+    """What sending to a queue (ARN), or receiving, needs of its KMS key; without one nothing."""
+    *_, region, account, name = queue.split(":")
+    held = _named(sqs_backends[account][region], "queues", name)
+    call = Call("sqs", operation, {}, account, region)
+    return tuple(_service_key(call, held and held.kms_master_key_id, queue, "sqs"))
 
 
 def _named(backend: BaseBackend, holding: str, name: str) -> Any:
@@ -938,6 +988,8 @@ _ACTIONS: Mapping[str, Mapping[str, Needs]] = {
         "UploadPartCopy": _copy_object,
         "CompleteMultipartUpload": _put_object,
         "AbortMultipartUpload": lambda call: (Need("s3:AbortMultipartUpload", _object_arn(call)),),
+        "ListParts": lambda call: (Need("s3:ListMultipartUploadParts", _object_arn(call)),),
+        "ListMultipartUploads": _on_bucket("s3:ListBucketMultipartUploads"),
         "DeleteObject": _on_object("s3:DeleteObject"),
         "DeleteObjects": _delete_objects,
         "GetObjectTagging": _on_object("s3:GetObjectTagging"),
@@ -955,15 +1007,15 @@ _ACTIONS: Mapping[str, Mapping[str, Needs]] = {
     },
     "dynamodb": {
         **{
-            operation: _item(f"dynamodb:{operation}")
+            operation: _keyed(_item(f"dynamodb:{operation}"))
             for operation in ("GetItem", "PutItem", "UpdateItem", "DeleteItem")
         },
-        "Query": _search("dynamodb:Query"),
-        "Scan": _search("dynamodb:Scan"),
-        "TransactWriteItems": _transaction,
-        "TransactGetItems": _transaction,
-        "BatchGetItem": _batch_get,
-        "BatchWriteItem": _batch_write,
+        "Query": _keyed(_search("dynamodb:Query")),
+        "Scan": _keyed(_search("dynamodb:Scan")),
+        "TransactWriteItems": _keyed(_transaction),
+        "TransactGetItems": _keyed(_transaction),
+        "BatchGetItem": _keyed(_batch_get),
+        "BatchWriteItem": _keyed(_batch_write),
         "DescribeTable": _on_table("dynamodb:DescribeTable"),
     },
     "sqs": {

@@ -19,13 +19,24 @@ from sageops.model import EndpointSeen, Entry, Head, Phase, Release
 from typer.testing import CliRunner
 
 from cli.main import app
+from local.authorization import ORGANIZATION
 from local.cloud import Cloud
 from local.simulator.site import Containers, ServiceError
 from local.simulator.traffic import ModelError
 from pipelines.data import Request, requests
 from pipelines.register import upsert
 
-__all__ = ["GROUP", "HUB", "PRODUCTION", "REGION", "STAGING", "Company", "Customers", "company"]
+__all__ = [
+    "GROUP",
+    "HUB",
+    "PRODUCTION",
+    "REGION",
+    "STAGING",
+    "Company",
+    "Customers",
+    "company",
+    "deployed",
+]
 
 HUB, STAGING, PRODUCTION = "111111111111", "222222222222", "333333333333"
 REGION = "eu-west-1"
@@ -236,13 +247,21 @@ class Company:
 
 
 @contextmanager
+def deployed(containers: Containers | None = None, start: datetime = START) -> Iterator[Company]:
+    """Open the embedded cloud and deploy the stacks, and no more."""
+    with Cloud(start, HUB, REGION, containers) as cloud:
+        it = Company(cloud)
+        _deploy(it)
+        yield it
+
+
+@contextmanager
 def company(
     containers: Containers | None = None, policy: Path = POLICY, start: datetime = START
 ) -> Iterator[Company]:
     """Open the embedded cloud, deploy the stacks and push the policy, as an installation would."""
-    with Cloud(start, HUB, REGION, containers) as cloud:
-        it = Company(cloud)
-        _deploy(it)
+    with deployed(containers, start) as it:
+        cloud = it.cloud
         cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName=GROUP)
         _training_role(cloud.client("iam"))
         it.edit_pipeline()
@@ -253,7 +272,8 @@ def company(
 
 def _deploy(it: Company) -> None:
     secret = "sageops-demo-company"
-    hub = {"TargetAccounts": f"{STAGING},{PRODUCTION}", "ExternalId": secret}
+    known = {"ExternalId": secret, "OrganizationId": ORGANIZATION}
+    hub = {"TargetAccounts": f"{STAGING},{PRODUCTION}", **known}
     made = it.outputs[HUB] = it.cloud.deploy(ROOT / "template.yaml", HUB, "sageops", hub)
     target = {
         "HubAccountId": HUB,
@@ -261,7 +281,7 @@ def _deploy(it: Company) -> None:
         "HubReconcileRoleArn": made["ReconcileRoleArn"],
         "HubModelBucketName": made["ModelBucketName"],
         "HubModelKeyArn": made["ModelKeyArn"],
-        "ExternalId": secret,
+        **known,
     }
     for account in (STAGING, PRODUCTION):
         it.outputs[account] = it.cloud.deploy(

@@ -16,6 +16,7 @@ from moto.events.models import events_backends
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
 
+from local.actions import key_of_queue
 from local.clock import Clock
 from local.lambdas import Function
 from local.principals import Principals
@@ -69,6 +70,16 @@ class Delivery:
                 "NO_PERMISSIONS", f"{resource} does not let {service} do {action} for {source}"
             )
 
+    def _check_key(self, service: str, action: str, key: str, source: str) -> None:
+        """A service encrypts by the key's policy ('Key management' of the SQS developer guide)."""
+        decision = self.principals.authorization.service_may(
+            service, action, key, source_arn=source, source_account=source.split(":")[4]
+        )
+        if not decision.allowed:
+            raise Undeliverable(
+                "NO_PERMISSIONS", f"{key} does not let {service} do {action} for {source}"
+            )
+
     def to_queue(
         self,
         service: str,
@@ -83,6 +94,8 @@ class Delivery:
         """
         region, account = queue.split(":")[3:5]
         self.check_service(service, "sqs:SendMessage", queue, source)
+        for need in key_of_queue(queue, "SendMessage"):
+            self._check_key(service, need.action, need.resource, source)
         sqs = self.principals.administrator("sqs", account, region)
         sqs.send_message(
             QueueUrl=queue_url(queue), MessageBody=body, MessageAttributes=_attributes(attributes)

@@ -5,7 +5,7 @@ credentials sign a call, so everybody here has the credentials of an assumed rol
 `local.authorization` checks the calls of all but the administrator.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 from moto.sts.models import sts_backends
 
+from local.actions import Need
 from local.authorization import ADMINISTRATOR, Authorization
 from local.clock import Clock
 
@@ -70,13 +71,14 @@ class Principals:
         if not decision.allowed:
             raise NotAssumable(f"{role} does not exist, or does not trust {principal}")
 
-    def check_permitted(self, role: str, needs: Mapping[str, str]) -> None:
-        """Raise `PermissionError` unless a service may do this with `role`: action -> resource."""
-        for action, resource in needs.items():
-            if not self.authorization.permits(role, action, resource).allowed:
+    def check_permitted(self, role: str, needs: Iterable[Need]) -> None:
+        """Raise `PermissionError` unless a service may do all this with `role`."""
+        for need in needs:
+            found = self.authorization.permits(role, need.action, need.resource, need.context)
+            if not found.allowed:
                 raise PermissionError(
                     f"The provided execution role {role} does not have permissions to call "
-                    f"{action} on {resource}"
+                    f"{need.action} on {need.resource}"
                 )
 
     def credentials(self, role: str, session: str) -> Credentials:

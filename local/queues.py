@@ -17,6 +17,7 @@ from typing import Any
 
 from moto.sqs.models import sqs_backends
 
+from local.actions import Need
 from local.clock import Clock
 from local.delivery import queue_url
 from local.lambdas import FunctionError, Lambdas
@@ -59,7 +60,7 @@ class Queues:
         """Start to poll a queue. Raises `PermissionError` when the function's role may not."""
         self.principals.check_permitted(
             self.lambdas.find(mapping.function).role,
-            dict.fromkeys(_NEEDED, mapping.queue),
+            [Need(action, mapping.queue) for action in _NEEDED],
         )
         self.mappings[mapping.queue] = mapping
         self.wake(mapping.queue)

@@ -192,6 +192,12 @@ def _bucket(site: Site, logical: str, properties: Properties) -> Created:
         ]
         asked = {"Bucket": name, "ServerSideEncryptionConfiguration": {"Rules": rules}}
         site.call("s3", "put_bucket_encryption", asked)
+    if "LifecycleConfiguration" in properties:
+        rules = [
+            _lifecycle_rule(each) for each in properties.pop("LifecycleConfiguration")["Rules"]
+        ]
+        asked = {"Bucket": name, "LifecycleConfiguration": {"Rules": rules}}
+        site.call("s3", "put_bucket_lifecycle_configuration", asked)
     if tags := _tag_list(properties):
         site.call("s3", "put_bucket_tagging", {"Bucket": name, "Tagging": {"TagSet": tags}})
     _rest("AWS::S3::Bucket", properties)
@@ -201,6 +207,15 @@ def _bucket(site: Site, logical: str, properties: Properties) -> Created:
         "RegionalDomainName": f"{name}.s3.{site.region}.amazonaws.com",
     }
     return Created("AWS::S3::Bucket", name, attributes)
+
+
+def _lifecycle_rule(rule: Properties) -> Properties:
+    """The API spells the id otherwise, and wants a filter where there is none."""
+    known = {"Id", "Status", "Prefix", "AbortIncompleteMultipartUpload"}
+    _rest("AWS::S3::Bucket Rule", rule, *known)
+    prefix = {"Prefix": rule.get("Prefix", "")}
+    kept = {k: v for k, v in rule.items() if k not in ("Id", "Prefix")}
+    return {"ID": rule["Id"], "Filter": prefix, **kept}
 
 
 def _bucket_policy(site: Site, logical: str, properties: Properties) -> Created:
@@ -502,11 +517,12 @@ def _input(service: str, operation: str) -> Any:
 
 def _log_group(site: Site, logical: str, properties: Properties) -> Created:
     name = properties.get("LogGroupName") or site.name(logical, 512)
-    site.call("logs", "create_log_group", {"logGroupName": name})
+    key = {"kmsKeyId": properties["KmsKeyId"]} if "KmsKeyId" in properties else {}
+    site.call("logs", "create_log_group", {"logGroupName": name, **key})
     if "RetentionInDays" in properties:
         asked = {"logGroupName": name, "retentionInDays": properties["RetentionInDays"]}
         site.call("logs", "put_retention_policy", asked)
-    _rest("AWS::Logs::LogGroup", properties, "LogGroupName", "RetentionInDays")
+    _rest("AWS::Logs::LogGroup", properties, "LogGroupName", "RetentionInDays", "KmsKeyId")
     return Created("AWS::Logs::LogGroup", name, {"Arn": site.arn("logs", f"log-group:{name}:*")})
 
 

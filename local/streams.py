@@ -8,11 +8,12 @@ Update inside TransactWriteItems twice: at least once, as streams' readers are p
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from local.actions import Need, key_of_table
 from local.clock import Clock
 from local.delivery import Delivery
 from local.lambdas import Function, FunctionError, Lambdas
@@ -79,10 +80,10 @@ class Streams:
         """Start to read a stream. Raises `PermissionError` when the function's role may not."""
         self._check(
             mapping,
-            {
-                "dynamodb:DescribeStream": mapping.stream,
-                "dynamodb:ListStreams": f"{mapping.table}/stream/*",
-            },
+            [
+                Need("dynamodb:DescribeStream", mapping.stream),
+                Need("dynamodb:ListStreams", f"{mapping.table}/stream/*"),
+            ],
         )
         shards = self._client(mapping).describe_stream(StreamArn=mapping.stream)
         [shard] = shards["StreamDescription"]["Shards"]
@@ -124,7 +125,9 @@ class Streams:
 
     def _read(self, reader: _Reader) -> list[dict[str, Any]]:
         needed = ("dynamodb:GetShardIterator", "dynamodb:GetRecords")
-        self._check(reader.mapping, dict.fromkeys(needed, reader.mapping.stream))
+        reading = [Need(action, reader.mapping.stream) for action in needed]
+        # A stream is encrypted with its table's key.
+        self._check(reader.mapping, [*reading, *key_of_table(reader.mapping.table)])
         client = self._client(reader.mapping)
         position = (
             {"ShardIteratorType": "TRIM_HORIZON"}
@@ -215,7 +218,7 @@ class Streams:
         }
         self.delivery.send(function, mapping.on_failure, record, {})
 
-    def _check(self, mapping: StreamMapping, needs: Mapping[str, str]) -> None:
+    def _check(self, mapping: StreamMapping, needs: Iterable[Need]) -> None:
         role = self._function(mapping).role
         self.principals.check_assumable(role, "lambda.amazonaws.com")
         self.principals.check_permitted(role, needs)

@@ -37,7 +37,7 @@ from tests.functional.world import (
 )
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
-TARGET_ROLE = f"arn:aws:iam::{PRODUCTION}:role/sageops-target"
+TARGET_ROLE = f"arn:aws:iam::{PRODUCTION}:role/sageops-target-eu-west-1"
 # Production on one instance, and soon done: for tests that are not about its rollout.
 QUICK = stage("production")
 
@@ -536,7 +536,7 @@ def test_access_denied_pauses_until_it_is_mended(group: Group, world: World) -> 
             it,
             version,
             f"sagemaker:CreateModel in account {PRODUCTION}: AccessDenied",
-            f"Role sageops-target of account {PRODUCTION} needs it",
+            f"Role sageops-target-{REGION} of account {PRODUCTION} needs it",
             "deploy the current target.yaml",
         )
     assert "ModelCreated" not in entries(it, version)
@@ -549,13 +549,13 @@ def test_access_denied_pauses_until_it_is_mended(group: Group, world: World) -> 
 def test_a_missing_role_pauses_until_it_is_there(group: Group, world: World) -> None:
     it = group(stage("staging"))
     world.expect("sts:AssumeRole")
-    with _without_role(it, STAGING, "sageops-target"):
+    with _without_role(it, STAGING, f"sageops-target-{REGION}"):
         version = register(it)
         it.decide(version, "Approved")
         _blocked(
             it,
             version,
-            f"sts:AssumeRole of arn:aws:iam::{STAGING}:role/sageops-target",
+            f"sts:AssumeRole of arn:aws:iam::{STAGING}:role/sageops-target-eu-west-1",
             f"in account {STAGING}: AccessDenied",
             f"Deploy target.yaml in account {STAGING}",
         )

@@ -38,7 +38,7 @@ OF_THE_SERVICES: set[Permission] = {
     ),
     # SageMaker starts models with this role; the simulator reads artefacts and alarms without it.
     *(
-        ("sageops-model-execution", action)
+        ("sageops-model-execution-eu-west-1", action)
         for action in (
             "cloudwatch:DescribeAlarms",
             "cloudwatch:PutMetricData",
@@ -60,9 +60,27 @@ FOR_OTHER_OCCASIONS: set[Permission] = {
     # A hub that is a target account itself.
     ("ForwardRole", "events:PutEvents"),
     # A copy that an earlier try made: its checksum is read, which needs the key.
-    ("sageops-target", "kms:Decrypt"),
+    ("sageops-target-eu-west-1", "kms:Decrypt"),
     # A schedule whose function cannot be called.
     ("ScheduleRole", "sqs:SendMessage"),
+    ("ScheduleRole", "kms:Decrypt"),
+    ("ScheduleRole", "kms:GenerateDataKey"),
+    # An artefact of more than 5 GiB: `tests/unit/adapters/test_artifacts.py`.
+    ("sageops-target-eu-west-1", "s3:ListBucketMultipartUploads"),
+    ("sageops-target-eu-west-1", "s3:ListMultipartUploadParts"),
+    *(
+        ("ReconcileRole", action)
+        for action in (
+            "kms:GenerateDataKey",
+            "s3:AbortMultipartUpload",
+            "s3:ListBucketMultipartUploads",
+            "s3:ListMultipartUploadParts",
+            "s3:PutObject",
+        )
+    ),
+    # Two versions beside each other on one endpoint.
+    ("sageops-target-eu-west-1", "sagemaker:UpdateEndpointWeightsAndCapacities"),
+    ("sageops-target-eu-west-1", "sagemaker:DescribeEndpointConfig"),
     # Powertools' Idempotency names it; it reads with the refused write where the service can.
     ("NotifyRole", "dynamodb:GetItem"),
 }

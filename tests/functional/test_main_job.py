@@ -182,7 +182,7 @@ def test_3_staging_is_reached_through_sts_for_this_release(
         "CreateEndpointConfig",
         "CreateEndpoint",
     ]
-    session = f"arn:aws:sts::{STAGING}:assumed-role/sageops-target/sageops-churn-1"
+    session = f"arn:aws:sts::{STAGING}:assumed-role/sageops-target-eu-west-1/sageops-churn-1"
     assert {call.caller for call in made} == {session}
     assert made[2].parameters["EndpointName"] == "churn-staging"
     assert released.it.serves("staging") == 1

@@ -68,6 +68,7 @@ from tests.simulation.wire import Call, Crash, Wire
 __all__ = ["HUB", "REGION", "START", "Change", "Told", "World"]
 
 HUB, REGION = "111111111111", "eu-west-1"
+MODELS = f"sageops-models-{HUB}-{REGION}"
 START = datetime(2026, 3, 2, 21, 0, tzinfo=UTC)
 OWNER = "model-owner@example.com"
 
@@ -427,7 +428,7 @@ class World:
 
     def _register(self, item: Registers) -> None:
         artifact = f"{item.behaviour} {item.label}".encode()
-        key = f"models/{item.label}/model.tar.gz"
+        key = f"{MODELS}/{item.label}/model.tar.gz"
         self.bucket.put(key, artifact, stated=len(item.label) % 2 == 0)
         status = "Approved" if item.approved else "PendingManualApproval"
         container = {"Image": f"{HUB}.dkr.ecr.eu-west-1.amazonaws.com/m:1"}
@@ -465,7 +466,7 @@ class World:
                     self.injected["package deleted"] += 1
                 return True
             case "overwrites the artefact of":
-                self.bucket.put(f"models/{item.label}/model.tar.gz", b"good other bytes", False)
+                self.bucket.put(f"{MODELS}/{item.label}/model.tar.gz", b"good other bytes", False)
                 self.injected["artefact overwritten"] += 1
                 return True
             case "aborts":
@@ -567,10 +568,10 @@ class World:
     def _make_foreign(self, account: str, region: str) -> None:
         if "by-hand" in self.simulator.site(account, region).state.get("endpoint-configs", {}):
             return
-        self.bucket.put("models/by-hand", b"good by hand", stated=False)
+        self.bucket.put(f"{MODELS}/by-hand", b"good by hand", stated=False)
         model = {
             "ModelName": "by-hand",
-            "PrimaryContainer": {"Image": "image", "ModelDataUrl": "s3://models/by-hand"},
+            "PrimaryContainer": {"Image": "image", "ModelDataUrl": f"s3://{MODELS}/by-hand"},
             "ExecutionRoleArn": f"arn:aws:iam::{account}:role/somebody",
         }
         variant = {

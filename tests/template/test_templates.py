@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,8 +34,12 @@ WILDCARDS = {
     "template.yaml ReconcileRole StartTraining": "policies name the pipelines",
     "template.yaml ReconcileRole FollowTraining": "policies name the pipelines",
     "template.yaml ReconcileRole ReadModels": "every object of one bucket",
+    "template.yaml ReconcileRole PinLargeModels": "uploads under one prefix",
+    "template.yaml ReconcileRole NeverApprove": "a refusal, of whatever package it is",
     "template.yaml NotifyRole FindStream": "ListStreams knows no single stream",
     "target.yaml TargetRole ReadServing": "policies name the endpoints",
+    "target.yaml TargetRole ReadConfigs": "others' configurations are taken over",
+    "target.yaml TargetRole ShiftTraffic": "policies name the endpoints",
     "target.yaml TargetRole MakeModels": "only names of our form",
     "target.yaml TargetRole MakeConfigs": "only names of our form",
     "target.yaml TargetRole MakeAndUpdateEndpoints": "policies name the endpoints",
@@ -46,6 +51,8 @@ WILDCARDS = {
     "target.yaml TargetRole PublishVerdicts": "PutMetricData takes no other; see its namespace",
     "target.yaml TargetRole ReadHubModels": "every object of one bucket",
     "target.yaml TargetRole KeepArtifacts": "every object of one bucket",
+    "target.yaml TargetRole GoOnCopying": "every object of one bucket",
+    "target.yaml TargetRole NeverApprove": "a refusal, of whatever package it is",
     "target.yaml ExecutionRole ReadArtifacts": "every object of one bucket",
     "target.yaml ExecutionRole LogInToRegistry": "GetAuthorizationToken takes no other",
     "target.yaml ExecutionRole PullImages": "prebuilt images lie in other accounts in each Region",
@@ -54,6 +61,8 @@ WILDCARDS = {
     "target.yaml ExecutionRole WatchRollbackAlarms": "policies name alarms",
 }
 ANYWHERE = {
+    "template.yaml ReconcileRole NeverApprove",
+    "target.yaml TargetRole NeverApprove",
     "target.yaml TargetRole ReadMetrics",
     "target.yaml TargetRole PublishVerdicts",
     "target.yaml ExecutionRole LogInToRegistry",
@@ -85,6 +94,20 @@ def all_statements() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+def resource_statements(template: Template) -> list[tuple[str, dict[str, Any]]]:
+    """Every statement that lets others at a resource: of keys, queues, topics, buckets, buses and
+    roles, with its Sid."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for resource in template["Resources"].values():
+        properties = resource.get("Properties", {})
+        for name in ("KeyPolicy", "PolicyDocument", "AssumeRolePolicyDocument"):
+            document = properties.get(name, {}) if isinstance(properties, dict) else {}
+            found += [(each.get("Sid", ""), each) for each in document.get("Statement", [])]
+        if resource["Type"] == "AWS::Events::EventBusPolicy":
+            found.append((properties["StatementId"], properties["Statement"]))
+    return found
+
+
 def text_of(resource: Any) -> str:
     return resource if isinstance(resource, str) else json.dumps(resource)
 
@@ -110,6 +133,7 @@ class TestInterface:
         assert set(hub["Parameters"]) == {
             "TargetAccounts",
             "ExternalId",
+            "OrganizationId",
             "NightlySchedule",
             "TimeZone",
             "NotificationEmail",
@@ -139,6 +163,7 @@ class TestInterface:
             "HubModelBucketName",
             "HubModelKeyArn",
             "ExternalId",
+            "OrganizationId",
         }
         assert set(target["Outputs"]) == {
             "TargetRoleArn",
@@ -204,13 +229,63 @@ class TestRoles:
             "StringEquals": {"aws:ResourceAccount": {"Ref": "TargetAccounts"}}
         }
 
-    def test_the_target_role_lets_in_only_who_knows_the_external_id(self) -> None:
+    def test_the_target_role_lets_in_only_who_says_for_whose_sake(self) -> None:
         trust = source("target.yaml")["Resources"]["TargetRole"]["Properties"][
             "AssumeRolePolicyDocument"
         ]["Statement"]
         assert all(each["Principal"] == {"AWS": {"Ref": "HubReconcileRoleArn"}} for each in trust)
         [entering] = [each for each in trust if "sts:AssumeRole" in as_list(each["Action"])]
-        assert entering["Condition"] == {"StringEquals": {"sts:ExternalId": {"Ref": "ExternalId"}}}
+        assert entering["Condition"]["StringEquals"]["sts:ExternalId"] == {"Ref": "ExternalId"}
+        assert set(entering["Condition"]["StringLike"]) == {
+            "sts:SourceIdentity",
+            "aws:RequestTag/sageops:release",
+            "aws:RequestTag/sageops:stage",
+            "aws:RequestTag/sageops:approver",
+        }
+
+    def test_no_trust_in_a_whole_account(self) -> None:
+        """Nor in everybody: an account, `:root` or `*` may do nothing by itself. A key's own
+        account decides about it, or nobody could; a refusal may be everybody's; whatever else an
+        account is named for is bound to a role of it by its name."""
+        found = []
+        for name in TEMPLATES:
+            for sid, statement in resource_statements(translated(name)):
+                text = json.dumps(statement["Principal"])
+                if statement["Effect"] == "Deny" or sid == "AccountDecides":
+                    continue
+                if "root" in text or "*" in text or "TargetAccounts" in text:
+                    role = statement.get("Condition", {}).get("ArnLike", {}).get("aws:PrincipalArn")
+                    if not role or not re.search(r"role/sageops-(target|forward)-", str(role)):
+                        found.append(f"{name} {sid}")
+        assert found == []
+
+    def test_the_control_plane_is_denied_to_approve(self) -> None:
+        touching = {
+            (name.split()[0], name.split()[1])
+            for name, statement in all_statements()
+            if any(
+                action.startswith(("sagemaker:Create", "sagemaker:Update"))
+                for action in as_list(statement["Action"])
+            )
+        }
+        denied = {
+            (name.split()[0], name.split()[1])
+            for name, statement in all_statements()
+            if statement["Effect"] == "Deny"
+            and set(as_list(statement["Action"]))
+            == {"sagemaker:CreateModelPackage", "sagemaker:UpdateModelPackage"}
+            and statement["Resource"] == "*"
+            and statement["Condition"]
+            == {"StringEquals": {"sagemaker:ModelApprovalStatus": "Approved"}}
+        }
+        assert (
+            touching
+            == denied
+            == {
+                ("template.yaml", "ReconcileRole"),
+                ("target.yaml", "TargetRole"),
+            }
+        )
 
     def test_models_get_no_role_but_theirs(self) -> None:
         passing = [
@@ -244,7 +319,7 @@ class TestRoles:
         }
         assert [role for role, used in services.items() if "sagemaker" in used] == ["ReconcileRole"]
         assert [role for role, used in services.items() if "sts" in used] == ["ReconcileRole"]
-        assert services["BoardRole"] == {"logs", "dynamodb"}
+        assert services["BoardRole"] == {"logs", "dynamodb", "kms"}
         assert not may(hub, "BoardRole", "dynamodb:Scan", {"Fn::GetAtt": ["Table", "Arn"]})
 
 
@@ -367,21 +442,40 @@ class TestNothingIsLost:
             for name, resource in source(template)["Resources"].items()
             if resource.get("DeletionPolicy") == resource.get("UpdateReplacePolicy") == "Retain"
         }
-        assert kept == {"Table", "ModelBucket", "ModelKey", "ArtifactBucket", "ArtifactKey"}
+        assert kept == {
+            *("Table", "StateKey", "ModelBucket", "ModelKey"),
+            *("ArtifactBucket", "ArtifactKey"),
+        }
 
 
 class TestEncryption:
     def test_queues(self) -> None:
         hub = translated("template.yaml")
         queues = of_type(hub, "AWS::SQS::Queue")
-        assert all(each["SqsManagedSseEnabled"] is True for each in queues.values())
+        assert {logical(each["KmsMasterKeyId"]) for each in queues.values()} == {"StateKey"}
         assert self.only_through_tls(hub, "AWS::SQS::QueuePolicy", "Queues") == set(queues)
 
     def test_topics(self) -> None:
         hub = translated("template.yaml")
         topics = of_type(hub, "AWS::SNS::Topic")
-        assert all(each["KmsMasterKeyId"] == "alias/aws/sns" for each in topics.values())
+        assert {logical(each["KmsMasterKeyId"]) for each in topics.values()} == {"StateKey"}
         assert self.only_through_tls(hub, "AWS::SNS::TopicPolicy", "Topics") == set(topics)
+
+    def test_tables_and_logs(self) -> None:
+        hub = translated("template.yaml")
+        for table in of_type(hub, "AWS::DynamoDB::Table").values():
+            assert table["SSESpecification"] == {
+                "SSEEnabled": True,
+                "SSEType": "KMS",
+                "KMSMasterKeyId": {"Fn::GetAtt": ["StateKey", "Arn"]},
+            }
+        for group in of_type(hub, "AWS::Logs::LogGroup").values():
+            assert group["KmsKeyId"] == {"Fn::GetAtt": ["StateKey", "Arn"]}
+
+    @pytest.mark.parametrize("name", TEMPLATES)
+    def test_every_key_is_renewed(self, name: str) -> None:
+        for key in of_type(translated(name), "AWS::KMS::Key").values():
+            assert key["EnableKeyRotation"] is True
 
     @pytest.mark.parametrize("name", TEMPLATES)
     def test_buckets(self, name: str) -> None:
@@ -430,7 +524,7 @@ class TestAcrossAccounts:
         }
         for each in given:
             role = each["Condition"]["ArnLike"]["aws:PrincipalArn"]["Fn::Sub"]
-            assert role == "arn:${AWS::Partition}:iam::*:role/sageops-target"
+            assert role == "arn:${AWS::Partition}:iam::*:role/sageops-target-*"
 
     def test_the_bus_takes_what_target_accounts_forward_and_no_more(self) -> None:
         policy = translated("template.yaml")["Resources"]["BusPolicy"]["Properties"]["Statement"]

@@ -3,9 +3,11 @@
 Envelope: EventBridge's `version id detail-type source account time region resources detail`;
 details: 'Events that Amazon SageMaker sends to EventBridge' and 'Alarm events and EventBridge'.
 Times are not read: a level-triggered look does not care when, and SageMaker writes them in
-three forms.
+three forms. What is read becomes a key of the table and lines of the log, so it must have the form
+that AWS gives it.
 """
 
+import re
 from typing import Literal
 
 import msgspec
@@ -16,6 +18,19 @@ from sageops.names import endpoint_of_alarm
 __all__ = ["Cause", "Malformed", "Resource", "parse"]
 
 Kind = Literal["group", "pipeline", "endpoint", "alarm"]
+
+# botocore's shapes EntityName, EndpointName and PipelineName; an alarm's is any 255 characters.
+_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}"
+_NAMES: dict[Kind, str] = {
+    "group": _NAME,
+    "pipeline": r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}",
+    "endpoint": _NAME,
+    "alarm": r"[^\x00-\x1f\x7f]{1,255}",
+}
+_ACCOUNT, _REGION = r"[0-9]{12}", r"[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}"
+_ID = r"[\x21-\x7e]{1,128}"
+# So much of what is wrong is shown.
+_SHOWN = 80
 
 
 class Malformed(Exception):
@@ -69,9 +84,22 @@ def parse(envelope: object) -> tuple[Cause, Resource]:
     try:
         event = msgspec.convert(envelope, _Envelope)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
-        raise Malformed(f"not an event envelope: {error}") from None
+        raise Malformed(f"not an event envelope: {_shown(str(error))}") from None
+    forms = (("id", event.id, _ID), ("account", event.account, _ACCOUNT))
+    for what, value, form in (*forms, ("region", event.region, _REGION)):
+        _check(what, value, form)
     cause = Cause(event.id, event.detail_type)
     return cause, _resource(event)
+
+
+def _check(what: str, value: str, form: str) -> None:
+    if re.fullmatch(form, value) is None:
+        raise Malformed(f"{_shown(value)} is no {what}")
+
+
+def _shown(value: str) -> str:
+    text = ascii(value[:_SHOWN])
+    return text if len(text) <= _SHOWN + 2 else f"{text[:_SHOWN]}..."
 
 
 def _resource(event: _Envelope) -> Resource:
@@ -91,7 +119,9 @@ def _resource(event: _Envelope) -> Resource:
             endpoint = endpoint_of_alarm(detail.alarm or "")
             kind, name = ("endpoint", endpoint) if endpoint else ("alarm", detail.alarm)
         case _:
-            raise Malformed(f"{event.detail_type!r} from {event.source!r} is no event of ours")
+            said = f"{_shown(event.detail_type)} from {_shown(event.source)}"
+            raise Malformed(f"{said} is no event of ours")
     if not name:
         raise Malformed(f"{event.detail_type!r} names no {kind}")
+    _check(f"name of a {kind}", name, _NAMES[kind])
     return Resource(kind, event.account, event.region, name)

@@ -478,11 +478,13 @@ class View(Struct, frozen=True):
 
 
 class Errand(Struct, frozen=True):
-    """Where a call goes and for whose sake: the target, the release, who approved the stage."""
+    """Where a call goes and for whose sake: the target, the release, who approved the stage (its
+    gate, or the package where the gate is automatic), and the stage's name."""
 
     target: Target
     release: str
     approved_by: str = ""
+    stage: str = ""
 
 
 class Arm(Struct, frozen=True):

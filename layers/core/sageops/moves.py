@@ -92,7 +92,8 @@ def is_paused(release: Release) -> bool:
 
 
 def errand(release: Release, run: StageRun, stage: Stage) -> Errand:
-    return Errand(stage.target, release.name, run.approved_by)
+    approver = run.approved_by or release.detail.modified_by
+    return Errand(stage.target, release.name, approver, stage.name)
 
 
 def look_again(view: View, why: str) -> Wait:

@@ -11,7 +11,6 @@ from sageops.policy import Stage, Target
 __all__ = [
     "BESIDE",
     "SHADOW",
-    "TARGET_ROLE",
     "VARIANT",
     "alarm_name",
     "artifact_url",
@@ -19,15 +18,15 @@ __all__ = [
     "config_name",
     "endpoint_of_alarm",
     "execution_role_arn",
+    "is_model_bucket",
+    "partition",
+    "target_role",
     "target_role_arn",
     "training_token",
     "trial_name",
 ]
 
 _ALARM_PREFIX = "sageops"
-# Made by target.yaml, under these names in every target account.
-TARGET_ROLE = "sageops-target"
-_EXECUTION_ROLE = "sageops-model-execution"
 # One production variant, always of this name: guardrails refuse an update that renames variants.
 VARIANT: Literal["main"] = "main"
 # What stands beside it while two versions are compared on one endpoint.
@@ -72,17 +71,30 @@ def bucket(target: Target) -> str:
     return f"sageops-artifacts-{target.account}-{target.region}"
 
 
+def is_model_bucket(name: str, account: str) -> bool:
+    """Whether a bucket is one that template.yaml makes in the hub's account, the only kind that
+    artefacts are taken from."""
+    return name.startswith(f"sageops-models-{account}-")
+
+
+def target_role(target: Target) -> str:
+    """The name of the role that target.yaml makes for the hub, one for each account and Region."""
+    return f"sageops-target-{target.region}"
+
+
 def target_role_arn(target: Target) -> str:
     """The role that the hub assumes in a target account."""
-    return f"arn:{_partition(target)}:iam::{target.account}:role/{TARGET_ROLE}"
+    return f"arn:{partition(target)}:iam::{target.account}:role/{target_role(target)}"
 
 
 def execution_role_arn(target: Target) -> str:
     """The role that a model runs as in a target account."""
-    return f"arn:{_partition(target)}:iam::{target.account}:role/{_EXECUTION_ROLE}"
+    role = f"sageops-model-execution-{target.region}"
+    return f"arn:{partition(target)}:iam::{target.account}:role/{role}"
 
 
-def _partition(target: Target) -> str:
+def partition(target: Target) -> str:
+    """The first part of every ARN in the target's Region."""
     match target.region.partition("-")[0]:
         case "cn":
             return "aws-cn"

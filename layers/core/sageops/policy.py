@@ -59,7 +59,9 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a stage's endpoint is. The roles there are those that target.yaml makes."""
 
     account: Annotated[str, Meta(pattern="^[0-9]{12}$", description="an account id, in quotes")]
-    region: Annotated[str, Meta(pattern="^[a-z]{2}(-[a-z]+)+-[0-9]$", description="a Region")]
+    region: Annotated[
+        str, Meta(pattern="^[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]$", description="a Region")
+    ]
     endpoint: Annotated[
         str,
         Meta(

@@ -129,7 +129,7 @@ def test_the_projects_own_templates(cloud: Cloud) -> None:
         },
     )
     assert hub["ModelBucketName"] == f"sageops-models-{HUB}-eu-west-1"
-    assert target["TargetRoleArn"] == f"arn:aws:iam::{STAGING}:role/sageops-target"
+    assert target["TargetRoleArn"] == f"arn:aws:iam::{STAGING}:role/sageops-target-eu-west-1"
     assert {f.label for f in cloud.lambdas.functions.values()} == {
         "intake",
         "reconcile",

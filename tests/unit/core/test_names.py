@@ -142,7 +142,9 @@ def test_a_nights_token_is_its_own_and_of_a_length_that_is_taken() -> None:
 def test_roles_are_those_of_the_targets_partition(region: str, partition: str) -> None:
     target = Target("222222222222", region, "churn")
 
-    assert target_role_arn(target) == f"arn:{partition}:iam::222222222222:role/sageops-target"
+    assert (
+        target_role_arn(target) == f"arn:{partition}:iam::222222222222:role/sageops-target-{region}"
+    )
     assert execution_role_arn(target) == (
-        f"arn:{partition}:iam::222222222222:role/sageops-model-execution"
+        f"arn:{partition}:iam::222222222222:role/sageops-model-execution-{region}"
     )

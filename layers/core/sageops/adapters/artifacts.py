@@ -1,6 +1,11 @@
 """Artefacts: which bytes a package is, and the target's own copy of them.
 
-Source: 'Checking object integrity in Amazon S3' (SHA-256 of whole objects and of parts).
+Up to 5 GiB an artefact is told by its SHA-256. S3 states none for a larger object, only one made of
+the sums of its parts, so a larger one is told by that: the SHA-256 of the SHA-256s of its parts of
+512 MiB. S3 computes them from the bytes that it writes, when it copies them; nothing of that size
+passes through a function. (docs/decisions.md)
+
+Sources: 'Checking object integrity in Amazon S3', 'Copying an object using multipart upload'.
 """
 
 import base64
@@ -12,62 +17,75 @@ from botocore.exceptions import ClientError
 from sageops.adapters.trouble import code_of, troubles
 from sageops.errors import TroubleError
 from sageops.model import Artifact, Copied, CopyArtifact, PinArtifact, Pinned, Trouble
-from sageops.names import TARGET_ROLE
+from sageops.names import is_model_bucket, target_role
 
 __all__ = ["copy", "pin", "read"]
 
 _CHUNK = 1 << 20
+# CopyObject's limit.
 _LARGEST_COPY = 5 << 30
+# What is pinned is a sum of parts of this size, so it stays as it is. S3 takes 10,000 of them.
+_PART = 512 << 20
+# Where a large artefact is copied to for its sum; never finished, so there is never an object.
+_PINS = "sageops-pins/"
+_PRECONDITION = ("PreconditionFailed", "412")
 
 
 def pin(s3: Any, action: PinArtifact, account: str) -> Pinned:
-    """The artefact's ETag, size and SHA-256: stated by S3 where it can, else read and computed."""
+    """The artefact's ETag, size and SHA-256: stated by S3 where it can, else computed.
+
+    Raises `TroubleError`, `refused` when it does not lie in the hub's own model bucket.
+    """
     bucket, key = _split(action.url, account)
+    if not is_model_bucket(bucket, account):
+        said = (
+            f"{action.url} is not in the model bucket of account {account}: copy it there, and "
+            "register the package again with that address."
+        )
+        raise TroubleError(Trouble("refused", account, "s3:GetObject", said, ""))
     fix = f"Put {action.url} back, or let the reconcile function's role read it."
+    mine = {"Bucket": bucket, "ExpectedBucketOwner": account}
     with troubles(f"s3:GetObject of {action.url}", account, fix):
-        head = s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
-        stated = _whole_sha256(head)
+        head = s3.head_object(**mine, Key=key, ChecksumMode="ENABLED")
         etag, size = head["ETag"], head["ContentLength"]
-        if stated is None:
-            body = s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"]
-            digest = hashlib.sha256()
-            for chunk in iter(lambda: body.read(_CHUNK), b""):
-                digest.update(chunk)
-            stated = digest.hexdigest()
-    return Pinned(Artifact(action.url, etag, size, stated))
+        if size > _LARGEST_COPY:
+            sha256 = _sum_of_a_large_one(s3, mine, Artifact(action.url, etag, size, ""))
+        else:
+            sha256 = _whole_sha256(head) or _read_sha256(s3, mine, key, etag)
+    return Pinned(Artifact(action.url, etag, size, sha256))
 
 
 def copy(s3: Any, action: CopyArtifact) -> Copied:
     """Copy the pinned bytes into the target's bucket, under its key, and say their SHA-256.
 
-    `s3` acts as the target's role. An object that is there already is not copied again. The
-    bucket's default encryption chooses the key. Raises `TroubleError`, `refused` when the source
-    changed since it was pinned.
+    `s3` acts as the target's role. An object that is there already is not copied again, and a
+    copy in parts that was cut off goes on where it was. The bucket's default encryption chooses
+    the key. Raises `TroubleError`, `refused` when the source changed since it was pinned.
     """
     artifact, account = action.artifact, action.errand.target.account
     there = _stated(s3, action)
     if there is not None:
         return Copied(there)
-    if artifact.size > _LARGEST_COPY:
-        said = f"{artifact.url} has {artifact.size} bytes, and one copy takes 5 GiB."
-        raise TroubleError(Trouble("refused", account, "s3:CopyObject", said, ""))
     bucket, key = _split(action.destination, account)
-    source_bucket, source_key = _split(artifact.url, account)
+    mine = {"Bucket": bucket, "ExpectedBucketOwner": account}
     fix = (
-        f"Deploy target.yaml in account {account}, and let its role {TARGET_ROLE} "
-        f"read {artifact.url} (bucket and key policies of the hub)."
+        f"Deploy target.yaml in account {account}, and let its role "
+        f"{target_role(action.errand.target)} read {artifact.url} (bucket and key policies of "
+        "the hub)."
     )
     with troubles(f"s3:CopyObject to {action.destination}", account, fix):
         try:
+            if artifact.size > _LARGEST_COPY:
+                return Copied(_copy_a_large_one(s3, mine, key, artifact))
             answer = s3.copy_object(
-                Bucket=bucket,
+                **mine,
                 Key=key,
-                CopySource={"Bucket": source_bucket, "Key": source_key},
+                CopySource=_source(artifact),
                 CopySourceIfMatch=artifact.etag,
                 ChecksumAlgorithm="SHA256",
             )
         except ClientError as error:
-            if code_of(error) not in ("PreconditionFailed", "412"):
+            if code_of(error) not in _PRECONDITION:
                 raise
             said = f"{artifact.url} is not what was approved: it was overwritten since."
             raise TroubleError(Trouble("refused", account, "s3:CopyObject", said, "")) from error
@@ -83,17 +101,34 @@ def read(s3: Any, url: str, account: str) -> bytes:
     return body
 
 
+# ---------------------------------------------------------------- sums
+
+
+def _read_sha256(s3: Any, mine: dict[str, str], key: str, etag: str) -> str:
+    body = s3.get_object(**mine, Key=key, IfMatch=etag)["Body"]
+    digest = hashlib.sha256()
+    for chunk in iter(lambda: body.read(_CHUNK), b""):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 def _stated(s3: Any, action: CopyArtifact) -> str | None:
-    bucket, key = _split(action.destination, action.errand.target.account)
-    account = action.errand.target.account
+    """What S3 says of the object in the place of the copy; None without one that can be told."""
+    account, artifact = action.errand.target.account, action.artifact
+    bucket, key = _split(action.destination, account)
     fix = f"Deploy target.yaml in account {account}."
     with troubles(f"s3:HeadObject of {action.destination}", account, fix):
         try:
-            return _whole_sha256(s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED"))
+            answer = s3.head_object(
+                Bucket=bucket, Key=key, ExpectedBucketOwner=account, ChecksumMode="ENABLED"
+            )
         except ClientError as error:
             if code_of(error) in ("404", "NotFound", "NoSuchKey"):
                 return None
             raise
+    if artifact.size > _LARGEST_COPY:
+        return _sha256_of_parts(answer, artifact.size)
+    return _whole_sha256(answer)
 
 
 def _whole_sha256(answer: dict[str, Any]) -> str | None:
@@ -102,6 +137,87 @@ def _whole_sha256(answer: dict[str, Any]) -> str | None:
     if not stated or "-" in stated or answer.get("ChecksumType", "FULL_OBJECT") == "COMPOSITE":
         return None
     return base64.b64decode(stated).hex()
+
+
+def _sha256_of_parts(answer: dict[str, Any], size: int) -> str | None:
+    """The same of an object of that size in parts of ours: S3 writes `<base64>-<parts>`."""
+    stated, _, parts = answer.get("ChecksumSHA256", "").rpartition("-")
+    if not stated or parts != str(-(-size // _PART)) or answer.get("ContentLength") != size:
+        return None
+    return base64.b64decode(stated).hex()
+
+
+# ---------------------------------------------------------------- more than 5 GiB
+
+
+def _sum_of_a_large_one(s3: Any, mine: dict[str, str], artifact: Artifact) -> str:
+    """Let S3 copy it in parts, take their sums, and throw the parts away."""
+    said = hashlib.sha256(f"{artifact.url} {artifact.etag}".encode()).hexdigest()
+    key = f"{_PINS}{said}"
+    upload, parts = _copied_parts(s3, mine, key, artifact)
+    s3.abort_multipart_upload(**mine, Key=key, UploadId=upload)
+    return _sum(parts)
+
+
+def _copy_a_large_one(s3: Any, mine: dict[str, str], key: str, artifact: Artifact) -> str:
+    upload, parts = _copied_parts(s3, mine, key, artifact)
+    sha256 = _sum(parts)
+    # Other bytes do not become an object.
+    if sha256 == artifact.sha256:
+        s3.complete_multipart_upload(
+            **mine, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
+        )
+    return sha256
+
+
+def _copied_parts(
+    s3: Any, mine: dict[str, str], key: str, artifact: Artifact
+) -> tuple[str, list[dict[str, Any]]]:
+    """The upload, and what S3 says of each part. Those of an upload that was cut off are kept:
+    the key names the bytes, so they can be of no other artefact, or their sum tells."""
+    upload = _unfinished(s3, mine, key)
+    there: dict[int, dict[str, Any]] = {}
+    if upload is None:
+        upload = s3.create_multipart_upload(**mine, Key=key, ChecksumAlgorithm="SHA256")["UploadId"]
+    else:
+        pages = s3.get_paginator("list_parts").paginate(**mine, Key=key, UploadId=upload)
+        there = {part["PartNumber"]: part for page in pages for part in page.get("Parts", ())}
+    parts = []
+    for number, begin in enumerate(range(0, artifact.size, _PART), 1):
+        part = there.get(number)
+        if part is None:
+            end = min(begin + _PART, artifact.size) - 1
+            part = s3.upload_part_copy(
+                **mine,
+                Key=key,
+                UploadId=upload,
+                PartNumber=number,
+                CopySource=_source(artifact),
+                CopySourceIfMatch=artifact.etag,
+                CopySourceRange=f"bytes={begin}-{end}",
+            )["CopyPartResult"]
+        said = {each: part[each] for each in ("ETag", "ChecksumSHA256")}
+        parts.append({"PartNumber": number, **said})
+    return upload, parts
+
+
+def _unfinished(s3: Any, mine: dict[str, str], key: str) -> str | None:
+    found = s3.list_multipart_uploads(**mine, Prefix=key).get("Uploads", ())
+    return next((str(each["UploadId"]) for each in found if each["Key"] == key), None)
+
+
+def _sum(parts: list[dict[str, Any]]) -> str:
+    """S3's own way: the SHA-256 of the parts' SHA-256s, one after the other."""
+    sums = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)
+    return hashlib.sha256(sums).hexdigest()
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def _source(artifact: Artifact) -> dict[str, str]:
+    bucket, _, key = artifact.url.removeprefix("s3://").partition("/")
+    return {"Bucket": bucket, "Key": key}
 
 
 def _split(url: str, account: str) -> tuple[str, str]:

@@ -31,7 +31,7 @@ from sageops.model import (
     UpdateEndpoint,
     VariantSeen,
 )
-from sageops.names import BESIDE, TARGET_ROLE, VARIANT, execution_role_arn
+from sageops.names import BESIDE, VARIANT, execution_role_arn, target_role
 from sageops.policy import SmokeRequest
 
 __all__ = [
@@ -338,6 +338,6 @@ def _tags(errand: Errand) -> list[dict[str, str]]:
 def _fix(errand: Errand) -> str:
     target = errand.target
     return (
-        f"Role {TARGET_ROLE} of account {target.account} needs it: deploy the current target.yaml "
-        "there."
+        f"Role {target_role(target)} of account {target.account} needs it: "
+        "deploy the current target.yaml there."
     )

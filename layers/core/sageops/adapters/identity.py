@@ -1,9 +1,10 @@
-"""Clients for target accounts: the hub's role assumes the target's, once an hour and release.
+"""Clients for target accounts: the hub's role assumes the target's, once an hour and errand.
 
 Sources: STS AssumeRole, 'Passing session tags in AWS STS', 'Monitor and control actions taken
-with assumed roles' (SourceIdentity).
+with assumed roles' (SourceIdentity), 'Session policies'.
 """
 
+import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -13,9 +14,9 @@ from botocore.config import Config
 
 from sageops.adapters.trouble import troubles
 from sageops.model import Errand
-from sageops.names import target_role_arn
+from sageops.names import bucket, partition, target_role_arn
 
-__all__ = ["CONFIG", "Targets"]
+__all__ = ["CONFIG", "Targets", "session_policy"]
 
 # The worst case of a call, three tries of ten seconds, stays well below a function's timeout.
 # (`max_attempts` would be three *more* tries: botocore, 'Retries'.)
@@ -24,13 +25,16 @@ CONFIG = Config(
 )
 # Credentials are renewed when less than this is left of them.
 _MARGIN = timedelta(minutes=5)
+# A tag's value where there is none: STS takes no condition on an empty one for a value.
+_NOT_SAID = "unknown"
 
 
 class Targets:
-    """Hands out clients that act in a target account, for one release each.
+    """Hands out clients that act in a target account, for one errand each.
 
     The release is in the session's name, and in its tags and source identity, so CloudTrail of
-    the target account shows for whose sake each call was made. Credentials live in memory only.
+    the target account shows for whose sake each call was made. A session can change the errand's
+    endpoint and no other. Credentials live in memory only, and no repr shows them.
     """
 
     def __init__(self, session: Any, external_id: str, clock: Callable[[], datetime]) -> None:
@@ -62,25 +66,80 @@ class Targets:
         target = errand.target
         arn = target_role_arn(target)
         fix = (
-            f"Deploy target.yaml in account {target.account}, with this hub's role and ExternalId."
+            f"Deploy target.yaml in account {target.account}, with this hub's role and ExternalId, "
+            "and name the account in the hub's TargetAccounts."
         )
         who = _plain(f"sageops-{errand.release}")
-        tags = {"sageops:release": errand.release, "sageops:approved-by": errand.approved_by}
+        # The trust policy of target.yaml asks for all three.
+        tags = {
+            "sageops:release": errand.release,
+            "sageops:stage": errand.stage or _NOT_SAID,
+            "sageops:approver": errand.approved_by or _NOT_SAID,
+        }
         with troubles(f"sts:AssumeRole of {arn}", target.account, fix):
             answer = self._sts.assume_role(
                 RoleArn=arn,
                 RoleSessionName=who,
                 ExternalId=self._external_id,
                 SourceIdentity=who,
-                Tags=[{"Key": k, "Value": _tag(v)} for k, v in tags.items() if v],
+                Tags=[{"Key": k, "Value": _tag(v)} for k, v in tags.items()],
+                Policy=session_policy(errand),
             )
         credentials: dict[str, Any] = answer["Credentials"]
         return credentials
 
 
+def session_policy(errand: Errand) -> str:
+    """What is left of the target role for one errand: its endpoint, its release's artefacts.
+
+    The session may do what both this and the role's policies allow, so this says which things,
+    and leaves to target.yaml what may be done with them. At most 2048 characters (AssumeRole).
+    SageMaker writes names in ARNs in small letters in places, so both spellings are allowed.
+    """
+    target = errand.target
+    group = errand.release.partition("/")[0]
+    here = f"arn:{partition(target)}:%s:{target.region}:{target.account}:"
+    sagemaker = here % "sagemaker"
+    ours = [
+        f"{sagemaker}{name}"
+        for endpoint in dict.fromkeys((target.endpoint, target.endpoint.lower()))
+        for name in (
+            f"endpoint/{endpoint}",
+            f"endpoint-config/{endpoint}-v*",
+            f"model/{endpoint}-v*",
+        )
+    ]
+    registry = [f"{sagemaker}model-package-group/{group}", f"{sagemaker}model-package/{group}/*"]
+    copies = f"arn:{partition(target)}:s3:::{bucket(target)}/{errand.release}/*"
+    statements = [
+        _allow("sagemaker:*", [*ours, *registry]),
+        # An endpoint taken over goes back to a configuration of any name.
+        _allow(
+            ["sagemaker:CreateEndpoint", "sagemaker:DescribeEndpointConfig", _UPDATE],
+            [f"{sagemaker}endpoint-config/*"],
+        ),
+        _allow(
+            "cloudwatch:PutMetricAlarm",
+            [f"{here % 'cloudwatch'}alarm:sageops/{target.endpoint}-v*"],
+        ),
+        _allow("s3:PutObject", [copies]),
+        {"Effect": "Allow", "NotAction": _CUT, "Resource": "*"},
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+
+
+_UPDATE = "sagemaker:UpdateEndpoint"
+# What the statements above say; the rest of the role's policies reads, or is bound in them.
+_CUT = ["sagemaker:*", "cloudwatch:PutMetricAlarm", "s3:PutObject"]
+
+
+def _allow(actions: str | list[str], resources: list[str]) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": actions, "Resource": resources}
+
+
 def _plain(text: str) -> str:
-    """A session name or source identity: 2 to 64 of letters, digits and `=,.@-`."""
-    return re.sub(r"[^\w=,.@-]", "-", text)[:64]
+    """A session name or source identity: 2 to 64 of ASCII letters, digits and `=,.@-`."""
+    return re.sub(r"[^\w=,.@-]", "-", text, flags=re.ASCII)[:64]
 
 
 def _tag(text: str) -> str:

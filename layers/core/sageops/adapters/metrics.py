@@ -25,7 +25,7 @@ from sageops.model import (
     PutAlarms,
     SignalStop,
 )
-from sageops.names import TARGET_ROLE, VARIANT
+from sageops.names import VARIANT, target_role
 from sageops.watch import Comparison
 
 __all__ = ["count_harm", "put_alarms", "see_alarms", "see_minutes", "see_traffic", "signal_stop"]
@@ -295,6 +295,6 @@ def _dimensions(endpoint: str, arm: Arm) -> list[dict[str, str]]:
 def _fix(errand: Errand) -> str:
     target = errand.target
     return (
-        f"Role {TARGET_ROLE} of account {target.account} needs it: deploy the current target.yaml "
-        "there."
+        f"Role {target_role(target)} of account {target.account} needs it: "
+        "deploy the current target.yaml there."
     )

@@ -1,0 +1,1 @@
+"""`make audit`: what other people's tools say of the templates, the roles and the dependencies."""
