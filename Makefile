@@ -52,7 +52,8 @@ COUNT ?= 1000000
 fuzz: $(VENV)/.dev ## Malformed events and policies: COUNT=n of them.
 	SAGEOPS_FUZZ=$(COUNT) $(BIN)/python -m pytest tests/security/test_fuzz.py --numprocesses auto
 
-# Mutants of what decides, against the unit tests of the core: about half an hour. MUTANTS="sageops.plan*" for some.
+# Mutants of what decides, against the unit tests of the core. All of them take hours, those of one module
+# minutes: MUTANTS="sageops.reconcile*".
 MUTMUT := mutmut==3.8.1
 mutate: $(VENV)/.dev ## Mutation testing: which changes of the core no unit test notices.
 	$(UV) pip install --quiet $(MUTMUT)

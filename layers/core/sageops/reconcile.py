@@ -226,8 +226,11 @@ def _of_interest(records: Records) -> list[tuple[Release, str, str]]:
     found: dict[str, tuple[Release, str, str]] = {}
     for stage, live in records.head.live.items():
         found.update(_live_of_interest(records, stage, live))
-    for version in records.head.open:
-        release = records.releases[version]
+    # What waits, for its turn or at its gate, comes first, so as not to hide what is being moved.
+    for release in sorted(
+        (records.releases[version] for version in records.head.open),
+        key=lambda release: current_run(release).step not in ("waiting", "gate"),
+    ):
         run = current_run(release)
         if run.step in _LOOKED_AT:
             # Until it is asked for, the alarms to look at are those of what is live.
