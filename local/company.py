@@ -261,6 +261,7 @@ def _deploy(it: Company) -> None:
         "HubReconcileRoleArn": made["ReconcileRoleArn"],
         "HubModelBucketName": made["ModelBucketName"],
         "HubModelKeyArn": made["ModelKeyArn"],
+        "HubObserverRoleArns": made["ObserverRoleArns"],
         "ExternalId": secret,
     }
     for account in (STAGING, PRODUCTION):

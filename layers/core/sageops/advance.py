@@ -6,6 +6,7 @@ Back: until the endpoint serves what it served before, then the harm is counted.
 
 from msgspec.structs import replace
 
+from sageops.comparison import figures
 from sageops.conditions import find, with_condition
 from sageops.evidence import Criteria, Verdict, judge
 from sageops.model import (
@@ -222,7 +223,13 @@ def _rolling_out(
         return _look_again(view, f"{release.name}: {stage.name} is {seen.status}")
     verdict = _verdict(view, run, stage)
     if verdict.ruling == "regressed":
-        why = Stop("RolledBack", "Regressed", verdict.message, harm_since=run.asked_at)
+        why = Stop(
+            "RolledBack",
+            "Regressed",
+            f"{verdict.message[:1].upper()}{verdict.message[1:]}.",
+            harm_since=run.asked_at,
+            facts=figures(verdict),
+        )
         return stop(view, release, run, why)
     why_wait = f"{release.name}: {stage.name} is {seen.status}; {verdict.ruling}: {verdict.message}"
     return Wait(later(view.now, minutes=_JUDGED_MINUTES), why_wait)

@@ -139,7 +139,7 @@ def stop(view: View, release: Release, run: StageRun, why: Stop) -> Record:
         severity="alert",
         stage=run.stage,
         by=why.by,
-        facts={"reason": why.reason},
+        facts={"reason": why.reason, **why.facts},
     )
     return record(view, turned, log=(told,), head=_opened(view.records.head, release.version))
 
@@ -171,7 +171,7 @@ def end(
         severity="info" if why.phase in ("Rejected", "Aborted") else "alert",
         stage=run.stage,
         by=why.by,
-        facts={"reason": why.reason, **(facts or {})},
+        facts={"reason": why.reason, **why.facts, **(facts or {})},
     )
     return record(view, over, log=(told,), head=_opened(head or view.records.head, release.version))
 

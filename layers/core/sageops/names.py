@@ -18,14 +18,17 @@ __all__ = [
     "config_name",
     "endpoint_of_alarm",
     "execution_role_arn",
+    "observer_role_arn",
     "target_role_arn",
     "training_token",
+    "version_of",
 ]
 
 _ALARM_PREFIX = "sageops"
 # Made by target.yaml, under these names in every target account.
 TARGET_ROLE = "sageops-target"
 _EXECUTION_ROLE = "sageops-model-execution"
+_OBSERVER_ROLE = "sageops-observer"
 # One production variant, always of this name: guardrails refuse an update that renames variants.
 VARIANT = "main"
 # What stands beside it while two versions are compared on one endpoint.
@@ -43,6 +46,13 @@ def config_name(release: Release, artifact: Artifact, stage: Stage) -> str:
     made_of = (release.detail.image, release.detail.environment, artifact.sha256, stage.serving)
     digest = hashlib.sha256(json.encode(made_of, order="sorted")).hexdigest()
     return f"{stage.target.endpoint}-v{release.version}-{digest[:8]}"
+
+
+def version_of(config: str) -> int | None:
+    """The version in the name of a configuration of ours; None for somebody else's."""
+    _, _, rest = config.rpartition("-v")
+    version, _, digest = rest.partition("-")
+    return int(version) if version.isdecimal() and len(digest) == 8 else None
 
 
 def alarm_name(config: str, kind: str) -> str:
@@ -66,6 +76,11 @@ def bucket(target: Target) -> str:
 def target_role_arn(target: Target) -> str:
     """The role that the hub assumes in a target account."""
     return f"arn:{_partition(target)}:iam::{target.account}:role/{TARGET_ROLE}"
+
+
+def observer_role_arn(target: Target) -> str:
+    """The role that what people look at reads a target account's metrics with."""
+    return f"arn:{_partition(target)}:iam::{target.account}:role/{_OBSERVER_ROLE}"
 
 
 def execution_role_arn(target: Target) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sageops.adapters.trouble import troubles
+from sageops.comparison import Latency
 from sageops.evidence import CLIENT_ERRORS, SERVER_ERRORS, Counts, Minute
 from sageops.model import (
     AlarmSeen,
@@ -23,7 +24,14 @@ from sageops.model import (
 )
 from sageops.names import TARGET_ROLE, VARIANT
 
-__all__ = ["count_harm", "put_alarms", "see_alarms", "see_minutes", "signal_stop"]
+__all__ = [
+    "count_harm",
+    "put_alarms",
+    "see_alarms",
+    "see_latency",
+    "see_minutes",
+    "signal_stop",
+]
 
 _SAGEMAKER, _OURS = "AWS/SageMaker", "SageOps"
 _STOP = "Stop"
@@ -110,6 +118,29 @@ def see_minutes(  # noqa: PLR0913 - two arms in a span of time
     }
 
 
+def see_latency(  # noqa: PLR0913 - as `see_minutes`
+    cloudwatch: Any, errand: Errand, control: Arm, canary: Arm, since: datetime, until: datetime
+) -> tuple[Latency, ...]:
+    """Both fleets' 99th percentile of ModelLatency, minute by minute, in milliseconds."""
+    queries = [
+        _query(name, "ModelLatency", _dimensions(errand.target.endpoint, arm), stat="p99")
+        for name, arm in (("control", control), ("canary", canary))
+    ]
+    found: dict[str, dict[datetime, float]] = {"control": {}, "canary": {}}
+    with troubles("cloudwatch:GetMetricData", errand.target.account, _fix(errand)):
+        pages = cloudwatch.get_paginator("get_metric_data").paginate(
+            MetricDataQueries=queries,
+            StartTime=since.replace(second=0, microsecond=0),
+            EndTime=until,
+        )
+        for page in pages:
+            for result in page["MetricDataResults"]:
+                points = zip(result["Timestamps"], result["Values"], strict=True)
+                found[result["Id"]] |= {at: value / 1000 for at, value in points}
+    times = sorted({at for each in found.values() for at in each})
+    return tuple(Latency(at, found["control"].get(at), found["canary"].get(at)) for at in times)
+
+
 def count_harm(cloudwatch: Any, action: CountHarm, now: datetime) -> Harmed:
     """How many requests these arms answered since, and how many of them with 5xx."""
     target = action.errand.target
@@ -183,14 +214,18 @@ def _alarm(alarm: AlarmSpec) -> dict[str, Any]:
 
 
 def _query(
-    id_: str, metric: str, dimensions: list[dict[str, str]], returned: bool = True
+    id_: str,
+    metric: str,
+    dimensions: list[dict[str, str]],
+    returned: bool = True,
+    stat: str = "Sum",
 ) -> dict[str, Any]:
-    stat = {
+    read = {
         "Metric": {"Namespace": _SAGEMAKER, "MetricName": metric, "Dimensions": dimensions},
         "Period": _PERIOD,
-        "Stat": "Sum",
+        "Stat": stat,
     }
-    return {"Id": id_, "MetricStat": stat, "ReturnData": returned}
+    return {"Id": id_, "MetricStat": read, "ReturnData": returned}
 
 
 def _dimensions(endpoint: str, arm: Arm) -> list[dict[str, str]]:
