@@ -72,6 +72,9 @@ def _moving(release: Release) -> Moving | None:
         return None
     for compared in observe(targets, release, pushed.policy, now(), run.stage):
         wanted = pushed.policy.stage(run.stage).checks.evidence
-        judged = wanted is not None and compared.control is not None
-        return Moving(release.version, compared, verdict(compared, wanted) if judged and wanted else None)
+        # After the rollout all of the traffic is the new version's: nothing is compared any more.
+        judged = compared.control is not None and run.step == "deploying"
+        return Moving(
+            release.version, compared, verdict(compared, wanted) if judged and wanted else None
+        )
     return None
