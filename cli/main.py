@@ -29,7 +29,7 @@ from sageops.model import Release as Released
 from sageops.policy import Policy
 from sageops.wishes import Change
 
-from cli import wishes
+from cli import local, wishes
 from cli.changes import changes
 from cli.doctor import examine
 from cli.explain import explain, shown
@@ -45,6 +45,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 policy = typer.Typer(no_args_is_help=True, help="What the owners of a model group want.")
 app.add_typer(policy, name="policy")
+app.add_typer(local.app, name="local")
 
 StackName = Annotated[str, typer.Option("--stack", help="The hub's CloudFormation stack.")]
 Release = Annotated[str, typer.Argument(help="GROUP/VERSION, as in churn/12.")]
