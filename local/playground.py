@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -295,6 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
         match method, parts.path.strip("/").split("/"):
             case "GET", [""]:
                 return 200, html, _PAGE.read_bytes()
+            case "GET", ["favicon.ico"]:
+                return 204, {}, b""
             case "GET", ["board"]:
                 theme = parse_qs(parts.query).get("theme", ["light"])[0]
                 return 200, html, self.ground.board(theme).encode()
@@ -310,6 +312,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return 404, {}, b"nothing here"
 
     def _answer(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        # A browser that has gone on to another page takes no answer any more.
+        with suppress(ConnectionError):
+            self._send(status, headers, content)
+
+    def _send(self, status: int, headers: Mapping[str, str], content: bytes) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
