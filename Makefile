@@ -24,7 +24,7 @@ test: $(VENV)/.dev ## Every test.
 browser: $(VENV)/.browser ## Board, report and playground in a headless Chromium; skipped without one.
 	$(BIN)/python -m pytest -rs tests/browser
 
-pictures: $(VENV)/.browser ## The README's pictures and transcript, from a real run in the embedded cloud.
+pictures: $(VENV)/.dev ## The README's pictures and transcript, from a real run in the embedded cloud.
 	$(BIN)/python -m local.pictures
 
 coverage: $(VENV)/.dev ## Every test, and how much of the core they reach.
