@@ -67,6 +67,8 @@ _Scale = Callable[[datetime], float]
 _Height = Callable[[float], float]
 Kind = Literal["control", "canary", "limit"]
 
+# What is less is drawn as nothing.
+_SMALLEST = 1e-9
 _WIDTH, _HEIGHT = 400, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 26, 24
 
@@ -232,6 +234,8 @@ def _described(lines: Sequence[Line], unit: str) -> str:
 
 def _nice(value: float) -> float:
     """The next of 1, 2, 4, 5, 8, 10 times a power of ten."""
+    if value < _SMALLEST:
+        return 1.0
     power = 10.0 ** len(f"{int(value)}") / 10 if value >= 1 else 1.0
     while power > value:
         power /= 10
