@@ -12,7 +12,7 @@ UV := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv
 # Thousands of modules are imported again and again: their bytecode is worth keeping.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage lint format check audit fuzz statements simulate mutate bench build validate lock clean
+.PHONY: demo test browser pictures coverage lint format check audit fuzz statements simulate mutate bench build validate lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
@@ -20,6 +20,12 @@ demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
 
 test: $(VENV)/.dev ## Every test.
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+browser: $(VENV)/.browser ## Board, report and playground in a headless Chromium; skipped without one.
+	$(BIN)/python -m pytest -rs tests/browser
+
+pictures: $(VENV)/.dev ## The README's pictures and transcript, from a real run in the embedded cloud.
+	$(BIN)/python -m local.pictures
 
 coverage: $(VENV)/.dev ## Every test, and how much of the core they reach.
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=term --cov-fail-under=95
@@ -79,6 +85,7 @@ lock: $(VENV)/.uv ## Resolve the dependencies anew. The files carry hashes and n
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra local --extra dev -o requirements/dev.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra local -c requirements/dev.txt -o requirements/demo.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/audit.in -o requirements/audit.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra browser -c requirements/dev.txt -o requirements/browser.txt
 	$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header layers/core/requirements.in -c requirements/dev.txt -o layers/core/requirements.txt
 
 clean:
@@ -98,6 +105,14 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/.uv
 $(VENV)/.audit: requirements/audit.txt | $(VENV)/.uv
 	$(PYTHON) -m venv $(VENV)/audit
 	VIRTUAL_ENV=$(abspath $(VENV)/audit) $(BIN)/uv pip install --quiet --require-hashes -r requirements/audit.txt
+	@touch $@
+
+# Chromium is Debian's; axe-core is not kept here (MPL-2.0). Without either the tests are skipped and say so.
+AXE_CORE := axe-core@4.14.1
+$(VENV)/.browser: requirements/browser.txt | $(VENV)/.dev
+	$(UV) pip install --quiet --require-hashes -r requirements/browser.txt
+	command -v chromium google-chrome >/dev/null || (apt-get update -qq && apt-get install -qq --yes chromium) || true
+	(cd $(VENV) && tar -xzOf "$$(npm pack --silent $(AXE_CORE))" package/axe.min.js > axe.min.js) || rm -f $(VENV)/axe.min.js
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/.uv

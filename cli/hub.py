@@ -1,7 +1,8 @@
 """The hub as the command reaches it: the table, the queue and the registry of a deployed stack."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
@@ -18,13 +19,32 @@ class Unreachable(Exception):
     """The hub could not be reached; the message says what was tried and what to do."""
 
 
+def _no_client(service: str) -> Any:
+    raise Unreachable(f"No session to reach {service} with.")
+
+
 @dataclass(frozen=True)
 class Hub:
+    """`outputs` are the stack's, where it was found by its name; `client` makes a client with the
+    caller's own credentials."""
+
     account: str
     region: str
     table: Table
     queue: Queue
     sagemaker: Any
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    client: Callable[[str], Any] = _no_client
+    stack: str = "sageops"
+
+    def output(self, name: str) -> str:
+        """One of the stack's outputs. Raises `Unreachable`."""
+        if name not in self.outputs:
+            raise Unreachable(
+                f"Stack {self.stack} in account {self.account} has no output {name}: deploy the "
+                "current template.yaml, and unset TABLE_NAME and QUEUE_URL."
+            )
+        return self.outputs[name]
 
 
 def connect(stack: str) -> Hub:
@@ -33,18 +53,25 @@ def connect(stack: str) -> Hub:
     Credentials and Region are those of the AWS profile in force. Raises `Unreachable`.
     """
     try:
-        session = boto3.Session(region_name=os.environ.get("AWS_REGION"))
+        session: Any = boto3.Session(region_name=os.environ.get("AWS_REGION"))
         region = session.region_name
         if region is None:
             raise Unreachable("No Region is set. Set AWS_REGION, or a profile that has one.")
-        account = session.client("sts", config=CONFIG).get_caller_identity()["Account"]
-        table_name, queue_url = _names(session, stack, account)
+
+        def client(service: str) -> Any:
+            return session.client(service, config=CONFIG)
+
+        account = client("sts").get_caller_identity()["Account"]
+        outputs = _outputs(client, stack)
         return Hub(
             account,
             region,
-            Table(session.client("dynamodb", config=CONFIG), table_name),
-            Queue(session.client("sqs", config=CONFIG), queue_url),
-            session.client("sagemaker", config=CONFIG),
+            Table(client("dynamodb"), _named(outputs, "TableName", stack, account)),
+            Queue(client("sqs"), _named(outputs, "QueueUrl", stack, account)),
+            client("sagemaker"),
+            outputs,
+            client,
+            stack,
         )
     except ClientError as error:
         raise Unreachable(f"AWS refused: {message_of(error)}") from error
@@ -52,15 +79,17 @@ def connect(stack: str) -> Hub:
         raise Unreachable(f"AWS cannot be reached: {error} Is AWS_PROFILE set?") from error
 
 
-def _names(session: boto3.Session, stack: str, account: str) -> tuple[str, str]:
+def _outputs(client: Callable[[str], Any], stack: str) -> dict[str, str]:
     table_name, queue_url = os.environ.get("TABLE_NAME"), os.environ.get("QUEUE_URL")
     if table_name and queue_url:
-        return table_name, queue_url
-    answer = session.client("cloudformation", config=CONFIG).describe_stacks(StackName=stack)
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in answer["Stacks"][0]["Outputs"]}
-    try:
-        return outputs["TableName"], outputs["QueueUrl"]
-    except KeyError as error:
+        return {"TableName": table_name, "QueueUrl": queue_url}
+    answer = client("cloudformation").describe_stacks(StackName=stack)
+    return {each["OutputKey"]: each["OutputValue"] for each in answer["Stacks"][0]["Outputs"]}
+
+
+def _named(outputs: Mapping[str, str], name: str, stack: str, account: str) -> str:
+    if name not in outputs:
         raise Unreachable(
-            f"Stack {stack} in account {account} has no output {error}: is it SageOps's hub?"
-        ) from error
+            f"Stack {stack} in account {account} has no output {name!r}: is it SageOps's hub?"
+        )
+    return outputs[name]

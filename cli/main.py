@@ -1,43 +1,61 @@
 """`sageops`: policies in, people's words in, and a look at what is going on.
 
-Exit codes: 0 done; 1 something is wrong with the input; 2 wrong usage; 3 AWS could not be
-reached or refused.
+Exit codes: 0 done; 1 something is wrong with the input, or `doctor` found something; 2 wrong
+usage; 3 AWS could not be reached or refused. `--json` prints one JSON value to standard output, of
+the same content; what went wrong is said on standard error in words either way.
 """
 
 import getpass
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
 from botocore.exceptions import ClientError
-from msgspec import json
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
+from sageops.adapters.registry import Registry
 from sageops.adapters.trouble import message_of
 from sageops.board import rows
-from sageops.errors import TroubleError
+from sageops.conditions import phase
+from sageops.errors import Conflict, TroubleError
+from sageops.model import Release as Released
 from sageops.policy import Policy
+from sageops.wishes import Change
 
-from cli import wishes
-from cli.hub import Unreachable, connect
+from cli import local, wishes
+from cli.changes import changes
+from cli.doctor import examine
+from cli.explain import explain, shown
+from cli.hub import Hub, Unreachable, connect
 from cli.policy_file import Unreadable, read
 from cli.power import Finding, Measured, findings, said, sign_in
 from cli.push import TakenElsewhere, push
+from cli.redrive import redrive
+from cli.report import fetch
+from cli.status import look, tree
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 policy = typer.Typer(no_args_is_help=True, help="What the owners of a model group want.")
 app.add_typer(policy, name="policy")
+app.add_typer(local.app, name="local")
 
 StackName = Annotated[str, typer.Option("--stack", help="The hub's CloudFormation stack.")]
 Release = Annotated[str, typer.Argument(help="GROUP/VERSION, as in churn/12.")]
 By = Annotated[str, typer.Option("--by", help="On whose word.")]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the log.")]
 PolicyFile = Annotated[Path, typer.Argument(help="A policy in YAML.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# So many entries of a log that nobody asked more of.
+_SHOWN = 30
 
 
 def main() -> None:
@@ -46,74 +64,168 @@ def main() -> None:
         app()
     except (Unreadable, wishes.NotThere, TakenElsewhere) as error:
         _fail(str(error), 1)
+    except Conflict:
+        _fail("Somebody else writes at the same time: run it again.", 3)
     except (Unreachable, TroubleError) as error:
         _fail(str(error), 3)
     except ClientError as error:
         _fail(f"AWS refused: {message_of(error)}", 3)
 
 
+# ---------------------------------------------------------------- policies
+
+
 @policy.command()
-def lint(file: PolicyFile) -> None:
+def lint(file: PolicyFile, as_json: AsJson = False) -> None:
     """Say everything that is wrong with a policy file. Reads nothing but the file."""
     _, found, problems = read(file)
-    for problem in problems:
-        typer.echo(problem)
+    stages = [stage.name for stage in found.stages] if found is not None else []
+    good = f"{file}: good. Group {found.group}, stages {', '.join(stages)}." if found else ""
+    content = {"good": found is not None, "problems": problems, "stages": stages}
+    _say(as_json, content, *problems, *([good] if good else []))
     if found is None:
         raise typer.Exit(1)
-    stages = ", ".join(stage.name for stage in found.stages)
-    typer.echo(f"{file}: good. Group {found.group}, stages {stages}.")
 
 
 @policy.command(name="push")
-def push_(file: PolicyFile, by: By = "", stack: StackName = "sageops") -> None:
+def push_(
+    file: PolicyFile, by: By = "", stack: StackName = "sageops", as_json: AsJson = False
+) -> None:
     """Make a policy file the one in force for its group. Releases under way keep theirs."""
-    text, found, problems = read(file)
-    for problem in problems:
-        typer.echo(problem, err=True)
-    if found is None:
-        raise typer.Exit(1)
+    text, found = _read(file)
     pushed = push(connect(stack), text, found, by or getpass.getuser(), datetime.now(UTC))
     if not pushed.new:
-        typer.echo(f"{found.group}: unchanged, version {pushed.number} is in force.")
-        return
-    typer.echo(f"{found.group}: version {pushed.number} is in force.")
+        said = [f"{found.group}: unchanged, version {pushed.number} is in force."]
+    else:
+        said = [f"{found.group}: version {pushed.number} is in force."]
     if pushed.history:
         listed = ", ".join(map(str, pushed.history))
-        typer.echo(f"Approved before and not released of themselves: {listed}.")
+        said.append(f"Approved before and not released of themselves: {listed}.")
+    _say(as_json, pushed, *said)
+
+
+@policy.command()
+def diff(file: PolicyFile, stack: StackName = "sageops", as_json: AsJson = False) -> None:
+    """What pushing a policy file would change of the one in force, value by value."""
+    _, found = _read(file)
+    hub = connect(stack)
+    spec = hub.table.group_spec(found.group)
+    pushed = hub.table.policy(found.group, spec.policy_version) if spec is not None else None
+    changed = changes(pushed.policy if pushed is not None else None, found)
+    if pushed is None:
+        said = [f"{found.group} has no policy in force: all of this would be new."]
+    elif changed:
+        said = [f"{found.group}: against version {pushed.number}, which releases under way keep."]
+    else:
+        said = [f"{found.group}: the same as version {pushed.number}."]
+    _say(as_json, changed, *said, *(f"  {each}" for each in changed))
 
 
 @policy.command()
 def schema() -> None:
     """Print the JSON schema of a policy, for editors."""
-    typer.echo(json.format(json.encode(json.schema(Policy)), indent=2).decode())
+    document = msgspec.json.encode(msgspec.json.schema(Policy))
+    typer.echo(msgspec.json.format(document, indent=2).decode())
+
+
+def _read(file: Path) -> tuple[str, Policy]:
+    """The file's text and policy; what is wrong with it goes to standard error."""
+    text, found, problems = read(file)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if found is None:
+        raise typer.Exit(1)
+    return text, found
+
+
+# ---------------------------------------------------------------- people's words
 
 
 @app.command()
-def approve(
+def approve(  # noqa: PLR0913, PLR0917 - a command line has that many options
     release: Release,
     stage: Annotated[str, typer.Option("--stage", help="The stage whose gate is opened.")],
     by: By,
     why: Why = "",
     stack: StackName = "sageops",
+    as_json: AsJson = False,
 ) -> None:
     """Open a stage's gate for a release."""
     change = wishes.approve(stage, by, why, datetime.now(UTC))
-    wishes.wish(connect(stack), release, change, stage)
-    typer.echo(f"{release}: {stage} is approved by {by}.")
+    said = f"{release}: {stage} is approved by {by}."
+    _wish(connect(stack), release, change, said, as_json, stage)
 
 
 @app.command()
-def abort(release: Release, by: By, why: Why = "", stack: StackName = "sageops") -> None:
+def reject(
+    release: Release,
+    why: Why = "",
+    stack: StackName = "sageops",
+    as_json: AsJson = False,
+) -> None:
+    """Reject a version in the registry, with your own credentials. It is released no further, and
+    taken back where it is live."""
+    hub = connect(stack)
+    group, version = wishes.parse(release)
+    packages = {
+        each.version: each for each in Registry(hub.sagemaker, None, hub.account).packages(group)
+    }
+    if version not in packages:
+        listed = ", ".join(f"{group}/{each}" for each in sorted(packages)) or "none"
+        raise wishes.NotThere(f"The registry has no version {release}. It has: {listed}.")
+    hub.sagemaker.update_model_package(
+        ModelPackageArn=packages[version].arn,
+        ModelApprovalStatus="Rejected",
+        **({"ApprovalDescription": why[:1024]} if why else {}),
+    )
+    _say(as_json, {"release": release, "approval": "Rejected"}, f"{release}: rejected.")
+
+
+@app.command()
+def abort(
+    release: Release,
+    by: By,
+    why: Why = "",
+    stack: StackName = "sageops",
+    as_json: AsJson = False,
+) -> None:
     """Stop a release; what it changed is taken back. A live release is rolled back."""
-    wishes.wish(connect(stack), release, wishes.abort(by, why, datetime.now(UTC)))
-    typer.echo(f"{release}: aborted by {by}; it is taken back now.")
+    change = wishes.abort(by, why, datetime.now(UTC))
+    said = f"{release}: aborted by {by}; it is taken back now."
+    _wish(connect(stack), release, change, said, as_json)
 
 
 @app.command()
-def pause(release: Release, by: By, why: Why = "", stack: StackName = "sageops") -> None:
+def rollback(
+    release: Release,
+    by: By,
+    why: Why = "",
+    stack: StackName = "sageops",
+    as_json: AsJson = False,
+) -> None:
+    """Take a live release back to what it replaced."""
+    hub = connect(stack)
+    found = _release(hub, release)
+    if phase(found.conditions) != "Live":
+        raise wishes.NotThere(
+            f"{release} is {phase(found.conditions)}, not Live. To stop a release that is under "
+            f"way: sageops abort {release} --by YOUR-NAME"
+        )
+    change = wishes.abort(by, why, datetime.now(UTC))
+    _wish(hub, release, change, f"{release}: rolled back by {by}, now.", as_json)
+
+
+@app.command()
+def pause(
+    release: Release,
+    by: By,
+    why: Why = "",
+    stack: StackName = "sageops",
+    as_json: AsJson = False,
+) -> None:
     """Begin nothing new for a release. A rollout under way goes on and is still watched."""
-    wishes.wish(connect(stack), release, wishes.pause(by, why, datetime.now(UTC)))
-    typer.echo(f"{release}: paused by {by}.")
+    change = wishes.pause(by, why, datetime.now(UTC))
+    _wish(connect(stack), release, change, f"{release}: paused by {by}.", as_json)
 
 
 @app.command()
@@ -123,6 +235,7 @@ def promote(
     by: By,
     why: Why = "",
     stack: StackName = "sageops",
+    as_json: AsJson = False,
 ) -> None:
     """Let a stage go on now: no more waiting for evidence, or for the bake to end.
 
@@ -130,32 +243,189 @@ def promote(
     own time.
     """
     change = wishes.promote(stage, by, why, datetime.now(UTC))
-    wishes.wish(connect(stack), release, change, stage)
-    typer.echo(f"{release}: {stage} goes on, on the word of {by}.")
+    said = f"{release}: {stage} goes on, on the word of {by}."
+    _wish(connect(stack), release, change, said, as_json, stage)
 
 
 @app.command()
-def resume(release: Release, by: By, why: Why = "", stack: StackName = "sageops") -> None:
+def resume(
+    release: Release,
+    by: By,
+    why: Why = "",
+    stack: StackName = "sageops",
+    as_json: AsJson = False,
+) -> None:
     """Let a paused or blocked release go on at once."""
-    wishes.wish(connect(stack), release, wishes.resume(by, why, datetime.now(UTC)))
-    typer.echo(f"{release}: goes on.")
+    change = wishes.resume(by, why, datetime.now(UTC))
+    _wish(connect(stack), release, change, f"{release}: goes on.", as_json)
+
+
+def _wish(  # noqa: PLR0913, PLR0917 - what is wanted, and how it is told
+    hub: Hub, release: str, change: Change, said: str, as_json: bool, stage: str | None = None
+) -> None:
+    wishes.wish(hub, release, change, stage)
+    group, version = wishes.parse(release)
+    _say(as_json, {"release": release, "wanted": hub.table.wish(group, version)}, said)
+
+
+# ---------------------------------------------------------------- looking around
 
 
 @app.command()
 def status(
     group: Annotated[str, typer.Argument(help="One model group; all without it.")] = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Until Ctrl-C.")] = False,
+    every: Annotated[int, typer.Option("--every", help="Seconds between looks.", min=1)] = 5,
     stack: StackName = "sageops",
+    as_json: AsJson = False,
 ) -> None:
     """What is live where, what moves, and why it waits."""
     hub = connect(stack)
-    grid = Grid("Group", "Version", "Phase", "Stage", "Live in", "Why")
-    for each in [group] if group else hub.table.groups():
-        for row in rows(each, hub.table.head(each), hub.table.releases(each)):
-            live = ", ".join(row.live_in)
-            cells = (row.group, str(row.version), row.phase, row.stage, live, row.why)
-            # As text: what a model or a service says is never markup.
-            grid.add_row(*(Text(cell) for cell in cells))
-    Console().print(grid)
+
+    def groups() -> list[Any]:
+        return look(hub, [group] if group else hub.table.groups(), datetime.now(UTC))
+
+    if watch and not as_json:
+        _watch(lambda: tree(groups()), every)
+        return
+    found = groups()
+    _say(as_json, found, tree(found))
+
+
+@app.command()
+def history(
+    what: Annotated[str, typer.Argument(help="GROUP, or GROUP/VERSION.")],
+    every_one: Annotated[
+        bool, typer.Option("--all", help=f"Not only the latest {_SHOWN} entries.")
+    ] = False,
+    stack: StackName = "sageops",
+    as_json: AsJson = False,
+) -> None:
+    """The log: what happened, why, and on whose word, the newest last."""
+    hub = connect(stack)
+    group, version = wishes.parse(what) if "/" in what else (what, None)
+    log = [each for each in hub.table.log(group) if version in (None, each.version)]
+    if not log:
+        raise wishes.NotThere(f"Nothing is known of {what}. Groups: {_listed(hub.table.groups())}.")
+    kept = log if every_one or as_json else log[-_SHOWN:]
+    grid = Grid("At (UTC)", "Release", "Stage", "What", "Why", "By")
+    for each in kept:
+        name = each.group if each.version is None else f"{each.group}/{each.version}"
+        cells = (f"{each.at:%Y-%m-%d %H:%M:%S}", name, each.stage or "", each.what, each.why)
+        grid.add_row(*(Text(cell) for cell in cells), Text(each.by))
+    more = [f"{len(log) - len(kept)} older entries: --all"] if len(kept) < len(log) else []
+    _say(as_json, kept, grid, *more)
+
+
+@app.command(name="explain")
+def explain_(release: Release, stack: StackName = "sageops", as_json: AsJson = False) -> None:
+    """Why a release is where it is, what it waits for, and what can be done."""
+    hub = connect(stack)
+    found = _release(hub, release)
+    head = hub.table.head(found.group)
+    [row] = rows(found.group, head, [found])
+    pushed = hub.table.policy(found.group, found.policy_version)
+    said = explain(
+        row,
+        found,
+        head,
+        pushed.policy if pushed is not None else None,
+        hub.table.log(found.group),
+        datetime.now(UTC),
+    )
+    _say(as_json, said, shown(said))
+
+
+@app.command()
+def report(
+    release: Release,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to; else a name of its own.")
+    ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Write it now, as things stand.")] = False,
+    stack: StackName = "sageops",
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a release's report: one HTML file, or its JSON. It is written when a release ends, and
+    at once where there is none yet."""
+    found = fetch(connect(stack), release, anew)
+    if as_json:
+        typer.echo(found.json.decode())
+        return
+    file = output or Path(f"{release.replace('/', '-')}-report.html")
+    file.write_bytes(found.html)
+    typer.echo(f"{file}: {len(found.html):,} bytes, written {found.written_at:%Y-%m-%d %H:%M} UTC.")
+
+
+# ---------------------------------------------------------------- mending
+
+
+@app.command(name="redrive")
+def redrive_(stack: StackName = "sageops", as_json: AsJson = False) -> None:
+    """Look again at every group whose looks failed for good: the dead-letter queue, back into the
+    queue. Mend the cause first; `reconcile`'s log has it."""
+    hub = connect(stack)
+    done = redrive(hub)
+    said = [f"{done.messages} dead letters, {len(done.groups)} groups looked at again."]
+    if done.unreadable:
+        said.append(f"{done.unreadable} name no group and stay: docs/runbooks/dead-letters.md")
+    _say(as_json, done, *said)
+
+
+@app.command()
+def doctor(stack: StackName = "sageops", as_json: AsJson = False) -> None:
+    """Whether all that a release needs is there: functions, rules, schedules, queues, topics,
+    alarms, and the roles of every target account. Changes nothing; 1 if something is wrong."""
+    hub = connect(stack)
+    found = list(examine(hub))
+    grid = Grid("", "What", "Said", "Do")
+    for each in found:
+        mark = Text("✓", "green") if each.good else Text("✗", "bold red")
+        fix = "" if each.good else each.fix
+        grid.add_row(mark, *(Text(cell) for cell in (each.what, each.said, fix)))
+    _say(as_json, found, grid)
+    if not all(each.good for each in found):
+        raise typer.Exit(1)
+
+
+# ---------------------------------------------------------------- saying
+
+
+def _release(hub: Hub, name: str) -> Released:
+    """Raises `wishes.NotThere`, with what is there."""
+    group, version = wishes.parse(name)
+    found = hub.table.release(group, version)
+    if found is None:
+        known = [each.name for each in hub.table.releases(group)]
+        raise wishes.NotThere(f"There is no release {name}. Releases of {group}: {_listed(known)}.")
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _say(as_json: bool, content: Any, *said: RenderableType) -> None:
+    """Print JSON, or what is for people; text is text, never markup."""
+    if as_json:
+        typer.echo(msgspec.json.encode(content).decode())
+        return
+    console = Console(highlight=False)
+    for each in said:
+        if isinstance(each, str):
+            typer.echo(each)
+        else:
+            console.print(each)
+
+
+def _watch(shown_now: Callable[[], RenderableType], every: int) -> None:
+    with Live(shown_now(), auto_refresh=False, console=Console(highlight=False)) as live:
+        try:
+            while True:
+                time.sleep(every)
+                live.update(shown_now(), refresh=True)
+        except KeyboardInterrupt:
+            return
 
 
 @app.command()
@@ -190,7 +460,7 @@ def power(
         measure = Measured(*sign_in(profile or None), datetime.now(UTC))
     told = list(findings(found, measure))
     if as_json:
-        typer.echo(json.format(json.encode(told), indent=2).decode())
+        typer.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
     else:
         Console().print(_power_grid(told))
         for each in told:

@@ -887,6 +887,11 @@ def _function(action: str) -> Needs:
     return row
 
 
+def _stack(call: Call) -> Iterator[Need]:
+    name = call.parameters["StackName"]
+    yield Need("cloudformation:DescribeStacks", call.arn("cloudformation", f"stack/{name}/id"))
+
+
 def _schedule(action: str) -> Needs:
     def row(call: Call) -> Iterator[Need]:
         group = call.parameters.get("GroupName", "default")
@@ -1048,6 +1053,8 @@ _ACTIONS: Mapping[str, Mapping[str, Needs]] = {
         "GetFunction": _function("lambda:GetFunction"),
         "GetFunctionConfiguration": _function("lambda:GetFunctionConfiguration"),
     },
+    # One stack that is named; its id in the ARN is made by the service.
+    "cloudformation": {"DescribeStacks": _stack},
     "scheduler": {
         operation: _schedule(f"scheduler:{operation}")
         for operation in ("CreateSchedule", "UpdateSchedule", "GetSchedule", "DeleteSchedule")

@@ -130,7 +130,9 @@ class Cloud:
         self._cloudwatch = CloudWatch(self.clock, self.metrics, self._transition)
         self.lambdas = Lambdas(self.clock, self._principals, self._measured, self._delivery)
         self.events = Events(self.clock, self._principals, self._delivery, self.lambdas)
-        self.queues = Queues(self.clock, self._principals, self.lambdas)
+        self.queues = Queues(
+            self.clock, self._principals, self.lambdas, measured=self._queue_measured
+        )
         self.streams = Streams(self.clock, self._principals, self._delivery, self.lambdas)
         self.schedules = Schedules(self.clock, self._principals, self._delivery)
         self.alarms = Alarms(self.clock, self.metrics, self._cloudwatch.alarms, self._transition)
@@ -367,6 +369,11 @@ class Cloud:
             function.account, function.region, seen.namespace, seen.name, seen.dimensions
         )
         self.metrics.add(metric, seen.when, seen.values, seen.high_resolution)
+
+    def _queue_measured(self, queue: str, name: str, value: float) -> None:
+        region, account, queue_name = queue.split(":")[3:6]
+        metric = Metric(account, region, "AWS/SQS", name, frozenset({("QueueName", queue_name)}))
+        self.metrics.add(metric, self.clock.now, [value])
 
     def _transition(self, alarm: Alarm, verdict: Verdict) -> None:
         """An alarm changes state: keep it, say so on the account's bus, and tell its topics."""

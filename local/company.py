@@ -282,6 +282,7 @@ def _deploy(it: Company) -> None:
         "HubModelBucketName": made["ModelBucketName"],
         "HubModelKeyArn": made["ModelKeyArn"],
         **known,
+        "HubObserverRoleArns": made["ObserverRoleArns"],
     }
     for account in (STAGING, PRODUCTION):
         it.outputs[account] = it.cloud.deploy(

@@ -289,7 +289,7 @@ class Lambdas:
                 at=self.clock.now,
             )
         )
-        for observation in observations(log):
+        for observation in (*_counted(function, self.clock.now, payload), *observations(log)):
             self.measured(function, observation)
         if payload is not None:
             raise FunctionError(request_id, payload) from failure
@@ -354,6 +354,17 @@ class Lambdas:
     def _lost(self, function: Function, when: str) -> LostFunction:
         self._sandboxes.pop(function.arn, None)
         return LostFunction(f"the environment was lost {when} the handler ran")
+
+
+def _counted(function: Function, now: datetime, error: Any) -> tuple[Observation, Observation]:
+    """`AWS/Lambda` of one call ("Using CloudWatch metrics with Lambda"). No virtual time passes in
+    a call, so there is no `Duration`."""
+    of = frozenset({("FunctionName", function.name)})
+    errors = 0.0 if error is None else 1.0
+    return (
+        Observation("AWS/Lambda", "Invocations", of, (1.0,), now, False),
+        Observation("AWS/Lambda", "Errors", of, (errors,), now, False),
+    )
 
 
 def _context(function: Function, request_id: str) -> Context:

@@ -10,7 +10,7 @@ every `MaximumConcurrency` allows.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,7 +54,9 @@ class Queues:
     principals: Principals
     lambdas: Lambdas
     mappings: dict[str, QueueMapping] = field(default_factory=dict)
+    measured: Callable[[str, str, float], None] = lambda _queue, _name, _value: None
     _waking: dict[str, set[datetime]] = field(default_factory=dict)
+    _watched: set[str] = field(default_factory=set)
 
     def add(self, mapping: QueueMapping) -> None:
         """Start to poll a queue. Raises `PermissionError` when the function's role may not."""
@@ -68,6 +70,7 @@ class Queues:
     def wake(self, queue: str) -> None:
         """Look at a queue (ARN) when the next of its messages can be received."""
         if queue not in self.mappings:
+            self._watch(queue)
             return
         moments = [_visible_at(message) for message in _messages(queue)]
         if not moments:
@@ -77,6 +80,26 @@ class Queues:
         if when not in waking:
             waking.add(when)
             self.clock.at(when, lambda: self._poll(queue, when))
+
+    def _watch(self, queue: str) -> None:
+        """`AWS/SQS` of a queue that nobody polls, every minute while something lies in it
+        ("Available CloudWatch metrics for Amazon SQS"). An empty queue puts no points here."""
+        if queue in self._watched:
+            return
+        self._watched.add(queue)
+
+        def measure() -> None:
+            visible = [m for m in _messages(queue) if _visible_at(m) <= self.clock.now]
+            if not _messages(queue):
+                self._watched.discard(queue)
+                return
+            self.measured(queue, "ApproximateNumberOfMessagesVisible", float(len(visible)))
+            if visible:
+                age = max((self.clock.now - _sent_at(m)).total_seconds() for m in visible)
+                self.measured(queue, "ApproximateAgeOfOldestMessage", age)
+            self.clock.after(timedelta(minutes=1), measure)
+
+        self.clock.after(timedelta(0), measure)
 
     def _poll(self, queue: str, woken: datetime) -> None:
         self._waking[queue].discard(woken)
@@ -188,7 +211,7 @@ def _failures(result: Any) -> set[str] | None:
             return None
 
 
-def _messages(queue: str) -> Iterable[Any]:
+def _messages(queue: str) -> list[Any]:
     region, account, name = queue.split(":")[3:6]
     found = sqs_backends[account][region].queues.get(name)
     return list(found._messages) if found is not None else []

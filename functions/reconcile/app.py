@@ -9,6 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from sageops.adapters.cloud import Aws
 from sageops.adapters.environment import environment, now
 from sageops.adapters.identity import CONFIG, Targets
+from sageops.adapters.probe import probe
 from sageops.adapters.queue import Message, Queue
 from sageops.adapters.registry import Registry
 from sageops.adapters.store import Table
@@ -30,7 +31,11 @@ _ENOUGH_MS = 40_000
 
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Take a batch of SQS messages; those that failed are named, and come again."""
+    """Take a batch of SQS messages; those that failed are named, and come again. `sageops doctor`
+    asks with `probe` whether this role gets into a target account."""
+    if "probe" in event:
+        metrics.add_metric("Probes", MetricUnit.Count, 1)
+        return probe(targets, event["probe"])
     hub_account = context.invoked_function_arn.split(":")[4]
     aws = Aws(Registry(sagemaker, s3, hub_account), s3, targets, hub_account, now)
     failed = []

@@ -4,12 +4,18 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
 
+import msgspec
 import pytest
+from sageops.model import Entry
 
 from cli.main import main
-from local.company import PRODUCTION, Company
+from local.company import HUB, PRODUCTION, Company
+from local.company import STAGING as STAGING_ACCOUNT
 from local.simulator.site import Document
+from tests import snapshots
 from tests.functional.conftest import Group
 from tests.functional.world import (
     GATED,
@@ -19,8 +25,11 @@ from tests.functional.world import (
     World,
     arriving,
     go,
+    mail,
     register,
     stage,
+    to_canary,
+    to_gate,
 )
 
 
@@ -259,10 +268,322 @@ def test_status_shows_what_is_live_and_what_waits(group: Group, sageops: Sageops
     it.wait(seconds=5)
     ended = sageops("status", it.group)
     assert ended.code == 0
-    lines = [line.split() for line in ended.out.splitlines() if it.group in line]
-    newest, live = ([cell for cell in line if cell not in ("│", "┃")] for line in lines)
-    assert newest[:4] == [it.group, "2", "AwaitingApproval", "staging"]
-    assert live[:5] == [it.group, "1", "Live", "staging", "staging"]
+    snapshots.check("status/live-and-waiting", _unnamed(it, ended.out))
+
+
+def test_status_shows_how_far_a_rollout_has_come(group: Group, sageops: Sageops) -> None:
+    it = group(
+        STAGE | {"checks": {"evidence": {}, "alarms": {"error_percent": 90}, "bake_minutes": 10}}
+    )
+    go(it)
+    version = register(it, Model("better"))
+    it.decide(version, "Approved")
+    with arriving(it, 240):
+        to_canary(it)
+        it.wait(minutes=3)
+        rolling = sageops("status", it.group)
+        for _ in range(60):
+            it.wait(minutes=1)
+            release = it.release(version)
+            if release is not None and release.runs[0].step == "baking":
+                break
+        it.wait(minutes=4)
+        baking = sageops("status", it.group)
+    it.wait_until(version, "Live", hours=1)
+    snapshots.check("status/rolling-out", _unnamed(it, rolling.out))
+    snapshots.check("status/baking", _unnamed(it, baking.out))
+
+
+def test_status_without_the_right_to_call_the_board_says_that_figures_are_missing(
+    group: Group, world: World, sageops: Sageops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = group(STAGE)
+    go(it)
+    version = register(it, Model("next"))
+    it.decide(version, "Approved")
+    to_canary(it)
+    for name, value in _reader(it).items():
+        monkeypatch.setenv(name, value)
+    world.expect("assumed-role/reader/somebody is not authorized")
+    ended = sageops("status", it.group)
+    for name, value in it.credentials("somebody").items():
+        monkeypatch.setenv(name, value)
+    it.wait_until(version, "Live", hours=1)
+    assert ended.code == 0
+    assert "no figures: " in ended.out
+    assert f"{it.group}/{version}  Progressing" in ended.out
+
+
+def test_status_can_be_watched_until_somebody_has_seen_enough(
+    group: Group, sageops: Sageops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = group(STAGING)
+    version = register(it)
+    it.wait(seconds=5)
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 1:
+            it.decide(version, "Approved")
+            it.wait_until(version, "Live", hours=1)
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.main.time", SimpleNamespace(sleep=nap))
+    ended = sageops("status", it.group, "--watch", "--every", "7")
+    assert (ended.code, naps) == (0, [7, 7])
+    assert f"{it.group}/{version}  Live" in ended.out
+
+
+def test_explain_says_what_a_release_waits_for_and_what_to_type(
+    group: Group, sageops: Sageops
+) -> None:
+    it = group(GATED)
+    version = register(it)
+    name = f"{it.group}/{version}"
+    it.wait(seconds=5)
+    assert "Somebody who approves or rejects it in the registry." in sageops("explain", name).out
+    it.decide(version, "Approved")
+    to_gate(it, version)
+    said = sageops("explain", name).out
+    assert "It waits for: A person who approves production." in said
+    assert f"sageops approve {name} --stage production --by YOUR-NAME" in said
+    sageops("pause", name, "--by", "on-call")
+    it.wait(seconds=5)
+    assert "Somebody who resumes it." in sageops("explain", name).out
+    sageops("resume", name, "--by", "on-call")
+    sageops("approve", name, "--stage", "production", "--by", "on-call")
+    it.wait_until(version, "Live", hours=1)
+    said = sageops("explain", name).out
+    assert "Nothing: it has come to its end." in said
+    assert f"sageops rollback {name} --by YOUR-NAME" in said
+
+
+def test_history_is_the_log_of_a_group_or_of_one_release(group: Group, sageops: Sageops) -> None:
+    it = group(STAGING)
+    go(it)
+    register(it, Model("next"))
+    it.wait(seconds=5)
+    [one] = [each for each in it.log() if each.version == 2]
+    log = json.loads(sageops("history", it.group, "--json").out)
+    assert msgspec.convert(log, list[Entry]) == it.log()
+    of_one = json.loads(sageops("history", f"{it.group}/2", "--json").out)
+    assert msgspec.convert(of_one, list[Entry]) == [one]
+    assert "Registered" in sageops("history", f"{it.group}/2").out
+    assert sageops("history", "nobody").code == 1
+
+
+def test_diff_says_what_a_push_would_change(group: Group, world: World, sageops: Sageops) -> None:
+    it = group(STAGING)
+    same = sageops("policy", "diff", str(world.policy_file(it, STAGING)))
+    assert same.out == f"{it.group}: the same as version 1.\n"
+    changed = stage("staging", gate="manual")
+    changed["checks"] |= {"bake_minutes": 7}
+    ended = sageops("policy", "diff", str(world.policy_file(it, changed)))
+    assert ended.out.splitlines() == [
+        f"{it.group}: against version 1, which releases under way keep.",
+        "  stages.staging.checks.bake_minutes: 1 -> 7",
+        "  stages.staging.gate: auto -> manual",
+    ]
+    assert it.table.policy(it.group, 2) is None
+
+
+# ---------------------------------------------------------------- acting
+
+
+def test_reject_is_the_registrys_word_on_the_callers_own(group: Group, sageops: Sageops) -> None:
+    it = group(GATED)
+    version = register(it)
+    it.decide(version, "Approved")
+    to_gate(it, version)
+    ended = sageops("reject", f"{it.group}/{version}", "--why", "the wrong data")
+    it.wait_until(version, "Rejected", hours=1)
+    assert ended.out == f"{it.group}/{version}: rejected.\n"
+    assert it.approval(version) == "Rejected"
+    [told] = mail(it, "Rejected")
+    assert "by somebody" in told.body
+    assert sageops("reject", f"{it.group}/77").code == 1
+
+
+def test_rollback_is_for_what_is_live(group: Group, sageops: Sageops) -> None:
+    it = group(STAGING)
+    first, second = go(it), go(it, Model("second"))
+    refused = sageops("rollback", f"{it.group}/{first}", "--by", "on-call")
+    assert refused.code == 1
+    assert f"sageops abort {it.group}/{first} --by YOUR-NAME" in refused.err
+    done = sageops("rollback", f"{it.group}/{second}", "--by", "on-call", "--why", "slow")
+    it.wait_until(second, "Aborted", hours=1)
+    assert done.code == 0
+    assert it.serves("staging") == first
+
+
+def test_a_report_is_fetched_and_written_first_where_there_is_none(
+    group: Group, sageops: Sageops, tmp_path: Path
+) -> None:
+    it = group(GATED)
+    version = register(it)
+    it.decide(version, "Approved")
+    to_gate(it, version)
+    file = tmp_path / "report.html"
+    early = sageops("report", f"{it.group}/{version}", "--output", str(file))
+    assert early.code == 0
+    assert "AwaitingApproval" in file.read_text()
+    sageops("approve", f"{it.group}/{version}", "--stage", "production", "--by", "on-call")
+    it.wait_until(version, "Live", hours=1)
+    sageops("report", f"{it.group}/{version}", "--output", str(file))
+    assert f"<title>{it.group}/{version}: Live</title>" in file.read_text()
+    found = json.loads(sageops("report", f"{it.group}/{version}", "--json").out)
+    assert found["phase"] == "Live"
+    assert sageops("report", f"{it.group}/88").code == 1
+
+
+def test_a_message_that_keeps_failing_lies_in_the_dead_letter_queue_until_it_is_redriven(
+    group: Group, world: World, sageops: Sageops
+) -> None:
+    """Five tries, an alarm, and after what was wrong is mended, `sageops redrive`."""
+    it = group(STAGING)
+    reconcile = it.cloud.lambdas.find("reconcile")
+    sqs, queue = it.cloud.client("sqs"), it.outputs[HUB]["QueueUrl"]
+    calls = len(it.cloud.invocations)
+    with it.cloud.deny(reconcile.role, "sagemaker:ListModelPackages"):
+        version = register(it)
+        it.decide(version, "Approved")
+        sqs.send_message(QueueUrl=queue, MessageBody="not a group")
+        it.wait(hours=2)
+    world.expect("look failed", "ListModelPackages", "dead letter")
+    poisoned = [
+        record["attributes"]["ApproximateReceiveCount"]
+        for call in it.cloud.invocations[calls:]
+        if call.function == "reconcile"
+        for record in call.event["Records"]
+        if record["body"] == "not a group"
+    ]
+    assert poisoned == ["1", "2", "3", "4", "5"]
+    alarms = [
+        json.loads(each.body)
+        for each in it.cloud.inbox
+        if each.topic == it.outputs[HUB]["OperationsTopicArn"]
+    ]
+    letters = [each for each in alarms if each["AlarmName"] == "sageops-dead-letters"]
+    assert letters[0]["NewStateValue"] == "ALARM"
+    assert letters[0]["AlarmDescription"].endswith("docs/runbooks/dead-letters.md")
+    assert it.phase(version) is None
+    ended = sageops("redrive", "--json")
+    assert ended.code == 0
+    redriven = json.loads(ended.out)
+    assert (redriven["groups"], redriven["unreadable"]) == ([it.group], 1)
+    assert redriven["messages"] >= 1
+    it.wait_until(version, "Live", hours=1)
+    assert sageops("redrive").out.startswith("0 dead letters")
+
+
+# ---------------------------------------------------------------- doctor
+
+
+def test_doctor_finds_a_healthy_hub_and_every_target_open(
+    group: Group, world: World, sageops: Sageops
+) -> None:
+    it = group(STAGING, STAGE)
+    for output in ("ActionTopicArn", "AlertTopicArn", "InfoTopicArn", "OperationsTopicArn"):
+        it.cloud.client("sns").subscribe(
+            TopicArn=it.outputs[HUB][output], Protocol="email", Endpoint="on-call@example.com"
+        )
+    for queue in ("DeadLetterQueueUrl", "UndeliveredQueueUrl", "UntoldQueueUrl"):
+        it.cloud.client("sqs").purge_queue(QueueUrl=it.outputs[HUB][queue])
+    it.wait(minutes=30)
+    ended = sageops("doctor", "--json")
+    found = {each["what"]: each for each in json.loads(ended.out)}
+    assert [each for each in found.values() if not each["good"]] == []
+    assert ended.code == 0
+    for account, endpoint in ((STAGING_ACCOUNT, "staging"), (PRODUCTION, "production")):
+        for function in ("reconcile", "board"):
+            assert f"{function} enters account {account} for {it.group}-{endpoint}" in found
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do(
+    group: Group, world: World, sageops: Sageops
+) -> None:
+    it = group(STAGE)
+    events = it.cloud.client("events")
+    names = [each["Name"] for each in events.list_rules()["Rules"]]
+    [rule] = [name for name in names if "IntakePackage" in name]
+    events.disable_rule(Name=rule)
+    it.cloud.client("sqs").send_message(
+        QueueUrl=it.outputs[HUB]["UndeliveredQueueUrl"], MessageBody="{}"
+    )
+    reconcile = it.cloud.lambdas.find("reconcile").role
+    it.cloud.lambdas.freeze()
+    with it.cloud.deny(reconcile, "sts:AssumeRole"):
+        ended = sageops("doctor", "--json")
+    events.enable_rule(Name=rule)
+    world.expect("sts:AssumeRole", "dead letter")
+    assert ended.code == 1
+    wrong = {e["what"]: f"{e['said']} {e['fix']}" for e in json.loads(ended.out) if not e["good"]}
+    assert f"off: {rule}" in wrong["rules on bus default"]
+    assert "1 messages in it" in wrong["UndeliveredQueue"]
+    said = wrong[f"reconcile enters account 333333333333 for {it.group}-production"]
+    assert "sts:AssumeRole of arn:aws:iam::333333333333:role/sageops-target" in said
+    assert "Deploy target.yaml in account 333333333333" in said
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def test_every_command_speaks_json(group: Group, world: World, sageops: Sageops) -> None:
+    it = group(STAGING)
+    version = register(it)
+    it.wait(seconds=5)
+    name, file = f"{it.group}/{version}", str(world.policy_file(it, STAGING))
+    for arguments in (
+        ("policy", "lint", file),
+        ("policy", "push", file),
+        ("policy", "diff", file),
+        ("approve", name, "--stage", "staging", "--by", "on-call"),
+        ("pause", name, "--by", "on-call"),
+        ("resume", name, "--by", "on-call"),
+        ("abort", name, "--by", "on-call"),
+        ("reject", name),
+        ("status", it.group),
+        ("history", it.group),
+        ("explain", name),
+        ("report", name),
+        ("redrive",),
+    ):
+        ended = sageops(*arguments, "--json")
+        assert ended.code == 0, (arguments, ended.err)
+        assert json.loads(ended.out) is not None, arguments
+    it.wait(minutes=5)
+
+
+def _unnamed(it: Company, text: str) -> str:
+    """The text without the name that this run gave the group."""
+    return text.replace(it.group, "churn")
+
+
+def _reader(it: Company) -> dict[str, str]:
+    """Somebody who may look at the table, and call nothing."""
+    iam = it.cloud.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{HUB}:root"}}
+    trust["Action"] = "sts:AssumeRole"
+    role = iam.create_role(
+        RoleName="reader",
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )["Role"]
+    reads = ["dynamodb:Query", "dynamodb:BatchGetItem", "cloudformation:DescribeStacks"]
+    may = {"Effect": "Allow", "Action": reads, "Resource": "*"}
+    iam.put_role_policy(
+        RoleName="reader",
+        PolicyName="read",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [may]}),
+    )
+    got = it.cloud.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="somebody")
+    keys = got["Credentials"]
+    return {
+        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": keys["SessionToken"],
+    }
 
 
 def _signed_in(world: World, account: str) -> dict[str, str]:

@@ -33,7 +33,10 @@ OF_THE_SERVICES: set[Permission] = {
     # Lambda writes the functions' logs.
     *(
         (role, action)
-        for role in ("IntakeRole", "ReconcileRole", "SweepRole", "NotifyRole", "BoardRole")
+        for role in (
+            *("IntakeRole", "ReconcileRole", "SweepRole", "NotifyRole"),
+            *("BoardRole", "ActRole", "ReportRole"),
+        )
         for action in ("logs:CreateLogStream", "logs:PutLogEvents")
     ),
     # SageMaker starts models with this role; the simulator reads artefacts and alarms without it.
@@ -57,8 +60,6 @@ OF_THE_SERVICES: set[Permission] = {
 }
 # What is for occasions that this run does not have.
 FOR_OTHER_OCCASIONS: set[Permission] = {
-    # A hub that is a target account itself.
-    ("ForwardRole", "events:PutEvents"),
     # A copy that an earlier try made: its checksum is read, which needs the key.
     ("sageops-target-eu-west-1", "kms:Decrypt"),
     # A schedule whose function cannot be called.
@@ -100,10 +101,21 @@ def run(world: World) -> Company:
     _rolled_back(it)
     _aborted(it)
     _failed(world)
+    _seen_and_acted_on(it)
     _broken(it)
-    function = it.outputs[HUB]["BoardFunctionName"]
-    it.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps({}))
     return it
+
+
+def _seen_and_acted_on(it: Company) -> None:
+    """Somebody looks at the board during a canary, and presses its buttons."""
+    version = register(it, Model("looked-at"))
+    it.decide(version, "Approved")
+    to_canary(it)
+    asked = {"action": "pause", "group": it.group, "version": version}
+    for function, event in (("board", {}), ("act", asked), ("act", asked)):
+        name = it.outputs[HUB][f"{function.capitalize()}FunctionName"]
+        it.cloud.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
+    it.wait(minutes=1)
 
 
 def _rolled_back(it: Company) -> None:
@@ -140,7 +152,11 @@ def _broken(it: Company) -> None:
     with it.cloud.deny(lambdas.find("notify").role, "sns:Publish"):
         register(it, Model("untold"))
         it.wait(minutes=10)
-    for function, event in (("intake", {"id": "lost"}), ("sweep", {"task": "open"})):
+    for function, event in (
+        ("intake", {"id": "lost"}),
+        ("sweep", {"task": "open"}),
+        ("report", {"group": it.group, "version": 1}),
+    ):
         lambdas.break_next(function, times=6)
         lambdas.invoke_later(lambdas.find(function).arn, event)
         it.wait(minutes=8)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 from sageops.model import Entry
+from sageops.report import Report
 
 from local.company import HUB, Company
 from tests.functional.world import (
@@ -118,6 +119,49 @@ def test_messages_link_to_the_version_and_say_under_which_policy(story: Story) -
         page = f"#/model-registry/{story.it.group}/{message.attributes['version']}"
         assert page in message.body
         assert "policy version 1." in message.body
+
+
+def test_the_end_of_a_release_links_its_report_and_the_report_is_there(story: Story) -> None:
+    it = story.it
+    bucket = it.outputs[HUB]["ReportBucketName"]
+    s3 = it.cloud.client("s3")
+    for what in ("Live", "RolledBack", "Aborted"):
+        [message] = mail(it, what)
+        key = f"{it.group}/{message.attributes['version']}/report.html"
+        assert f"{bucket}?region=eu-west-1&prefix={key}" in message.body
+        page = s3.get_object(Bucket=bucket, Key=key)
+        assert page["ContentType"] == "text/html; charset=utf-8"
+        assert page["ServerSideEncryption"] == "aws:kms"
+        assert (
+            f"<title>{it.group}/{message.attributes['version']}: " in page["Body"].read().decode()
+        )
+
+
+def test_the_report_holds_the_figures_of_both_versions(story: Story) -> None:
+    it = story.it
+    kept = it.cloud.client("s3").get_object(
+        Bucket=it.outputs[HUB]["ReportBucketName"], Key=f"{it.group}/2/report.json"
+    )
+    found = msgspec.json.decode(kept["Body"].read(), type=Report)
+    staging, production = found.comparisons
+    assert (staging.stage, production.stage) == ("staging", "production")
+    assert production.problem == ""
+    minutes = production.minutes["server errors"]
+    assert sum(minute.control.requests for minute in minutes) > 0
+    assert sum(minute.control.bad for minute in minutes) == 0
+    assert sum(minute.canary.bad for minute in minutes) > 0
+    assert found.log == tuple(entry for entry in it.log() if entry.version == 2)
+    assert found.wishes.approvals["production"].by == "on-call"
+
+
+def test_what_somebody_gave_as_a_reason_is_text_in_the_report(story: Story) -> None:
+    it = story.it
+    kept = it.cloud.client("s3").get_object(
+        Bucket=it.outputs[HUB]["ReportBucketName"], Key=f"{it.group}/3/report.html"
+    )
+    page = kept["Body"].read().decode()
+    assert "&lt;b&gt;bitte&lt;/b&gt;" in page
+    assert "<b>bitte" not in page
 
 
 def test_systems_get_every_entry_of_the_log_once_on_the_bus(story: Story) -> None:

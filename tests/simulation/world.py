@@ -22,7 +22,7 @@ from sageops.adapters.registry import Registry
 from sageops.adapters.store import Table, entry_of
 from sageops.errors import Conflict, TroubleError
 from sageops.events import Cause, Malformed, parse
-from sageops.messages import message
+from sageops.messages import Places, message
 from sageops.model import Entry, Head, Release, ReleaseSpec
 from sageops.policy import Policy, Stage
 from sageops.reconcile import reconcile
@@ -982,7 +982,7 @@ class World:
                 return
             self.told_twice_allowed.add(position)
         if entry.severity != "record":
-            letter = message(entry, REGION)
+            letter = message(entry, Places(REGION))
             self.told.append(Told(self.clock.now, position, entry, letter.subject))
             self._react(entry)
         if crash is None:

@@ -20,7 +20,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from tests.template.stacks import REGION, ROOT, of_type, translated
 
-FUNCTIONS = ("Board", "Intake", "Notify", "Reconcile", "Sweep")
+FUNCTIONS = ("Act", "Board", "Intake", "Notify", "Reconcile", "Report", "Sweep")
 THIS_PYTHON = "{}.{}".format(*sys.version_info[:2])
 # What Lambda sets in every function (page 'Defined runtime environment variables').
 LAMBDA = {

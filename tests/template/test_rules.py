@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sageops.events import parse
+from sageops.messages import ENDINGS
 
 from local.patterns import matches
 from tests.template.stacks import (
@@ -76,6 +77,8 @@ UNMATCHED: Mapping[str, tuple[str, ...]] = {
     "unmatched/alarm.of-autoscaling": (),
     "unmatched/alarm.of-foreign-account": ("target ForwardAlarms",),
 }
+# The rule on what we say ourselves; not an event that intake knows.
+OUR_OWN = "ReportEnded"
 VARIANT_STATUSES = {"Creating", "Updating", "ActivatingTraffic", "Baking", "Deleting"}
 
 
@@ -168,8 +171,23 @@ def test_samples_have_ids_of_their_own() -> None:
 
 def test_every_rule_of_a_function_has_a_sample() -> None:
     met = {rule for _, route in EXPECTED.values() for rule in route}
-    every = {f"hub {rule}" for rule, _, _ in rules("template.yaml", ()) if "Forward" not in rule}
+    every = {
+        f"hub {rule}"
+        for rule, _, _ in rules("template.yaml", ())
+        if "Forward" not in rule and rule != OUR_OWN
+    }
     assert every | {"target ForwardEndpoints", "target ForwardAlarms"} == met
+
+
+def test_a_report_is_written_at_exactly_the_ends_that_messages_link_one_at() -> None:
+    [(bus, pattern)] = [
+        (bus, pattern) for rule, bus, pattern in rules("template.yaml", ()) if rule == OUR_OWN
+    ]
+    assert bus == "Bus"
+    assert pattern == {
+        "source": ["sageops"],
+        "detail-type": [f"SageOps {what}" for what in ENDINGS],
+    }
 
 
 def test_every_status_of_a_pattern_has_a_sample() -> None:

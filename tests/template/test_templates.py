@@ -26,6 +26,7 @@ from tests.template.stacks import (
 )
 
 TEMPLATES = ("template.yaml", "target.yaml")
+FUNCTIONS = ("Act", "Board", "Intake", "Notify", "Reconcile", "Report", "Sweep")
 
 # Every resource with a wildcard, and why it needs one: template, role, Sid.
 WILDCARDS = {
@@ -37,6 +38,9 @@ WILDCARDS = {
     "template.yaml ReconcileRole PinLargeModels": "uploads under one prefix",
     "template.yaml ReconcileRole NeverApprove": "a refusal, of whatever package it is",
     "template.yaml NotifyRole FindStream": "ListStreams knows no single stream",
+    "template.yaml BoardRole LookIntoTargetAccounts": "the accounts are in aws:ResourceAccount",
+    "template.yaml ReportRole LookIntoTargetAccounts": "the accounts are in aws:ResourceAccount",
+    "template.yaml ReportRole WriteReports": "every object of one bucket",
     "target.yaml TargetRole ReadServing": "policies name the endpoints",
     "target.yaml TargetRole ReadConfigs": "others' configurations are taken over",
     "target.yaml TargetRole ShiftTraffic": "policies name the endpoints",
@@ -48,6 +52,7 @@ WILDCARDS = {
     "target.yaml TargetRole MakeAlarms": "only names of our form",
     "target.yaml TargetRole ReadAlarms": "policies name alarms",
     "target.yaml TargetRole ReadMetrics": "GetMetricData takes no other",
+    "target.yaml ObserverRole SeeMetrics": "GetMetricData takes no other",
     "target.yaml TargetRole PublishVerdicts": "PutMetricData takes no other; see its namespace",
     "target.yaml TargetRole ReadHubModels": "every object of one bucket",
     "target.yaml TargetRole KeepArtifacts": "every object of one bucket",
@@ -64,6 +69,7 @@ ANYWHERE = {
     "template.yaml ReconcileRole NeverApprove",
     "target.yaml TargetRole NeverApprove",
     "target.yaml TargetRole ReadMetrics",
+    "target.yaml ObserverRole SeeMetrics",
     "target.yaml TargetRole PublishVerdicts",
     "target.yaml ExecutionRole LogInToRegistry",
     "target.yaml ExecutionRole PublishMetrics",
@@ -113,7 +119,7 @@ def text_of(resource: Any) -> str:
 
 
 class TestLinters:
-    @pytest.mark.parametrize("template", TEMPLATES)
+    @pytest.mark.parametrize("template", (*TEMPLATES, "stacks/operations.yaml"))
     def test_cfn_lint_finds_nothing(self, template: str) -> None:
         linted = run("cfn-lint", template)
         assert (linted.returncode, linted.stdout) == (0, "")
@@ -137,6 +143,7 @@ class TestInterface:
             "NightlySchedule",
             "TimeZone",
             "NotificationEmail",
+            "ChatNotifications",
         }
         assert set(hub["Outputs"]) == {
             "TableName",
@@ -146,12 +153,18 @@ class TestInterface:
             "UntoldQueueUrl",
             "BusArn",
             "ReconcileRoleArn",
+            "ObserverRoleArns",
             "ActionTopicArn",
             "AlertTopicArn",
             "InfoTopicArn",
             "ModelBucketName",
             "ModelKeyArn",
             "BoardFunctionName",
+            "ActFunctionName",
+            "ReportFunctionName",
+            "ReportBucketName",
+            "DashboardName",
+            "OperationsTopicArn",
         }
 
     def test_target(self) -> None:
@@ -162,6 +175,7 @@ class TestInterface:
             "HubReconcileRoleArn",
             "HubModelBucketName",
             "HubModelKeyArn",
+            "HubObserverRoleArns",
             "ExternalId",
             "OrganizationId",
         }
@@ -178,7 +192,7 @@ class TestInterface:
             for resource in translated("template.yaml")["Resources"].values()
             if resource["Type"] == "AWS::SNS::Subscription"
         ]
-        assert len(subscriptions) == 3
+        assert len(subscriptions) == 3  # and one of the alarms, in stacks/operations.yaml
         assert {each["Condition"] for each in subscriptions} == {"HasNotificationEmail"}
 
 
@@ -193,7 +207,7 @@ class TestRoles:
         hub = translated("template.yaml")
         functions = of_type(hub, "AWS::Lambda::Function")
         roles = [role_of(hub, function) for function in functions]
-        assert sorted(functions) == ["Board", "Intake", "Notify", "Reconcile", "Sweep"]
+        assert sorted(functions) == sorted(FUNCTIONS)
         assert roles == [f"{function}Role" for function in functions]
 
     def test_each_statement_has_a_name_that_is_its_own(self) -> None:
@@ -287,6 +301,22 @@ class TestRoles:
             }
         )
 
+    def test_who_looks_into_a_target_account_may_read_metrics_and_nothing_else(self) -> None:
+        target = source("target.yaml")["Resources"]["ObserverRole"]["Properties"]
+        [entering, saying] = target["AssumeRolePolicyDocument"]["Statement"]
+        assert entering["Condition"] == {"StringEquals": {"sts:ExternalId": {"Ref": "ExternalId"}}}
+        for each in (entering, saying):
+            assert each["Principal"] == {"AWS": {"Ref": "HubObserverRoleArns"}}
+        allowed = [each["Action"] for each in statements(translated("target.yaml"), "ObserverRole")]
+        assert allowed == ["cloudwatch:GetMetricData"]
+        hub = dict(all_statements())
+        for role in ("BoardRole", "ReportRole"):
+            statement = hub[f"template.yaml {role} LookIntoTargetAccounts"]
+            assert statement["Resource"]["Fn::Sub"].endswith(":role/sageops-observer-*")
+            assert statement["Condition"] == {
+                "StringEquals": {"aws:ResourceAccount": {"Ref": "TargetAccounts"}}
+            }
+
     def test_models_get_no_role_but_theirs(self) -> None:
         passing = [
             statement
@@ -318,8 +348,10 @@ class TestRoles:
             for role in of_type(hub, "AWS::IAM::Role")
         }
         assert [role for role, used in services.items() if "sagemaker" in used] == ["ReconcileRole"]
-        assert [role for role, used in services.items() if "sts" in used] == ["ReconcileRole"]
-        assert services["BoardRole"] == {"logs", "dynamodb", "kms"}
+        entering = [role for role, used in services.items() if "sts" in used]
+        assert entering == ["ReconcileRole", "BoardRole", "ReportRole"]
+        assert services["BoardRole"] == {"logs", "dynamodb", "kms", "sts"}
+        assert not may(hub, "BoardRole", "dynamodb:PutItem", {"Fn::GetAtt": ["Table", "Arn"]})
         assert not may(hub, "BoardRole", "dynamodb:Scan", {"Fn::GetAtt": ["Table", "Arn"]})
 
 
@@ -412,7 +444,8 @@ class TestNothingIsLost:
     def test_functions_that_are_called_asynchronously(self) -> None:
         hub = translated("template.yaml")
         configs = of_type(hub, "AWS::Lambda::EventInvokeConfig").values()
-        assert sorted(logical(each["FunctionName"]) for each in configs) == ["Intake", "Sweep"]
+        asynchronous = sorted(logical(each["FunctionName"]) for each in configs)
+        assert asynchronous == ["Intake", "Report", "Sweep"]
         for each in configs:
             role = role_of(hub, logical(each["FunctionName"]))
             queue = each["DestinationConfig"]["OnFailure"]["Destination"]
@@ -443,7 +476,7 @@ class TestNothingIsLost:
             if resource.get("DeletionPolicy") == resource.get("UpdateReplacePolicy") == "Retain"
         }
         assert kept == {
-            *("Table", "StateKey", "ModelBucket", "ModelKey"),
+            *("Table", "StateKey", "ModelBucket", "ModelKey", "ReportBucket", "ReportKey"),
             *("ArtifactBucket", "ArtifactKey"),
         }
 
@@ -458,6 +491,7 @@ class TestEncryption:
     def test_topics(self) -> None:
         hub = translated("template.yaml")
         topics = of_type(hub, "AWS::SNS::Topic")
+        assert set(topics) == {"ActionTopic", "AlertTopic", "InfoTopic", "ChatTopic"}
         assert {logical(each["KmsMasterKeyId"]) for each in topics.values()} == {"StateKey"}
         assert self.only_through_tls(hub, "AWS::SNS::TopicPolicy", "Topics") == set(topics)
 
@@ -481,7 +515,7 @@ class TestEncryption:
     def test_buckets(self, name: str) -> None:
         template = translated(name)
         buckets = of_type(template, "AWS::S3::Bucket")
-        assert len(buckets) == 1
+        assert len(buckets) == {"template.yaml": 2, "target.yaml": 1}[name]
         assert self.only_through_tls(template, "AWS::S3::BucketPolicy", "Bucket") == set(buckets)
         for properties in buckets.values():
             assert properties["VersioningConfiguration"] == {"Status": "Enabled"}

@@ -209,6 +209,8 @@ class Stop(Struct, frozen=True):
     by: str = "sageops"
     # From when on the harm is counted.
     harm_since: datetime | None = None
+    # The figures behind it, for messages and reports.
+    facts: dict[str, str] = {}
 
 
 class StageRun(Struct, frozen=True):

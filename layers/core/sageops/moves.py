@@ -181,7 +181,7 @@ def stop(view: View, release: Release, run: StageRun, why: Stop) -> Record:
         severity="alert",
         stage=run.stage,
         by=why.by,
-        facts={"reason": why.reason},
+        facts={"reason": why.reason, **why.facts},
     )
     return record(view, turned, log=(told,), head=opened(view.records.head, release.version))
 
@@ -228,7 +228,7 @@ def end(
         severity="info" if why.phase in ("Rejected", "Aborted") else "alert",
         stage=run.stage,
         by=why.by,
-        facts={"reason": why.reason, **(facts or {})},
+        facts={"reason": why.reason, **why.facts, **(facts or {})},
     )
     return record(view, over, log=(told,), head=opened(head or view.records.head, release.version))
 

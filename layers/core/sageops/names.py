@@ -19,11 +19,13 @@ __all__ = [
     "endpoint_of_alarm",
     "execution_role_arn",
     "is_model_bucket",
+    "observer_role_arn",
     "partition",
     "target_role",
     "target_role_arn",
     "training_token",
     "trial_name",
+    "version_of",
 ]
 
 _ALARM_PREFIX = "sageops"
@@ -51,6 +53,13 @@ def trial_name(config: str, present: str, beside: str) -> str:
     each other: of the same form, other digits."""
     digest = hashlib.sha256(f"{config} {present} {beside}".encode()).hexdigest()
     return f"{config.rpartition('-')[0]}-{digest[:8]}"
+
+
+def version_of(config: str) -> int | None:
+    """The version in the name of a configuration of ours; None for somebody else's."""
+    _, _, rest = config.rpartition("-v")
+    version, _, digest = rest.partition("-")
+    return int(version) if version.isdecimal() and len(digest) == 8 else None
 
 
 def alarm_name(config: str, kind: str) -> str:
@@ -85,6 +94,12 @@ def target_role(target: Target) -> str:
 def target_role_arn(target: Target) -> str:
     """The role that the hub assumes in a target account."""
     return f"arn:{partition(target)}:iam::{target.account}:role/{target_role(target)}"
+
+
+def observer_role_arn(target: Target) -> str:
+    """The role that what people look at reads a target account's metrics with."""
+    role = f"sageops-observer-{target.region}"
+    return f"arn:{partition(target)}:iam::{target.account}:role/{role}"
 
 
 def execution_role_arn(target: Target) -> str:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from sageops.back import count
+from sageops.comparison import figures
 from sageops.conditions import find, with_condition
 from sageops.model import (
     CreateEndpoint,
@@ -207,8 +208,9 @@ def _act_on(
     view: View, release: Release, run: StageRun, stage: Stage, found: GoBack | StayFor
 ) -> Step:
     if isinstance(found, GoBack):
+        facts = figures(verdict(view, run, stage)) if found.reason == "Regressed" else {}
         why_back = Stop("RolledBack", found.reason, found.why, harm_since=run.asked_at)
-        return stop(view, release, run, why_back)
+        return stop(view, release, run, replace(why_back, facts=facts))
     why = f"{found.why} on {stage.target.endpoint}/v{release.version}"
     blocked = find(release.conditions, "Blocked")
     if found.person and not (blocked is not None and blocked.status):
@@ -312,8 +314,9 @@ def _rolling_out(
         return Wait(later(view.now, minutes=_JUDGED_MINUTES), why_wait)
     found = verdict(view, run, stage)
     if found.ruling == "regressed":
-        why = Stop("RolledBack", "Regressed", found.message, harm_since=run.asked_at)
-        return stop(view, release, run, why)
+        message = f"{found.message[:1].upper()}{found.message[1:]}."
+        why = Stop("RolledBack", "Regressed", message, harm_since=run.asked_at)
+        return stop(view, release, run, replace(why, facts=figures(found)))
     why_wait = f"{release.name}: {stage.name} is {seen.status}; {found.ruling}: {found.message}"
     return Wait(later(view.now, minutes=_JUDGED_MINUTES), why_wait)
 

@@ -1,14 +1,21 @@
 """What people read."""
 
+import json
 from datetime import UTC
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sageops.messages import message
+from msgspec.structs import replace
+from sageops.messages import Places, chat, message
 from sageops.model import Entry, Severity
 
-from tests.unit.core.world import OWNER, START
+from tests import snapshots
+from tests.unit.core.world import ON_CALL, OWNER, START
+
+HUB = Places("eu-west-1", "sageops", "sageops-reports-111111111111-eu-west-1")
+# SNS Publish: 256 KiB, with the attributes.
+SNS_LIMIT = 262_144
 
 # The text that can reach a subject comes from policies, which hold names to letters; what else
 # there is, is printable at least.
@@ -29,83 +36,204 @@ entries = st.builds(
 
 
 def entry(what: str, severity: Severity = "info", **changes: object) -> Entry:
-    given_ = {"version": 12, "stage": "production", "by": OWNER, "policy_version": 3} | changes
-    return Entry(START, "churn", what, "Because.", severity=severity, **given_)  # type: ignore[arg-type]
+    given_ = {"version": 12, "stage": "production", "policy_version": 3} | changes
+    why = str(given_.pop("why", "Because."))
+    return Entry(START, "churn", what, why, severity=severity, **given_)  # type: ignore[arg-type]
 
 
-@given(entries, st.sampled_from(["eu-west-1", "us-gov-west-1"]))
+WORSE = {
+    "reason": "Regressed",
+    "server errors, new": "9.72 % of 72 (1.3 to 30 %)",
+    "server errors, control": "0 % of 648 (0 to 1.5 %)",
+    "evidence": "6.22, decides at 4.61",
+}
+BELOW = "One or multiple steps failed. Not registered: accuracy 0.71 is below the threshold of 0.9"
+DENIED = (
+    "sts:AssumeRole of arn:aws:iam::333333333333:role/sageops-target in account 333333333333: "
+    "AccessDenied. Deploy target.yaml in account 333333333333, with this hub's role and ExternalId."
+)
+# Everything that people are told, as the core words it.
+SITUATIONS: dict[str, Entry] = {
+    "waiting for approval": entry(
+        "Registered",
+        "action",
+        stage=None,
+        by=OWNER,
+        why="Waits for somebody to approve or reject it in the registry.",
+        facts={"accuracy": "0.979", "recall": "0.986"},
+    ),
+    "approved": entry(
+        "Approved", stage=None, by=OWNER, why=f"Approved in the registry by {OWNER}."
+    ),
+    "staging result": entry(
+        "SmokePassed",
+        stage="staging",
+        why="Every answer was as wanted, the slowest after 12 ms.",
+        facts={"slowest_ms": "12"},
+    ),
+    "live in staging": entry(
+        "StageLive",
+        stage="staging",
+        why="staging serves version 12.",
+        facts={"config": "churn-staging-v12-0a1b2c3d", "replaced": "churn-staging-v11-89abcdef"},
+    ),
+    "production gate": entry(
+        "GateWaiting", "action", why="Waits for a person to approve production."
+    ),
+    "gate approved": entry("GateApproved", by=ON_CALL, why=f"{ON_CALL} approved production."),
+    "regressed": entry(
+        "TakingBack",
+        "alert",
+        why="Worse than the control: server errors 9.72 % of 72 against 0 % of 648. "
+        "production is being taken back.",
+        facts=WORSE,
+    ),
+    "rolled back": entry(
+        "RolledBack",
+        "alert",
+        why="Worse than the control: server errors 9.72 % of 72 against 0 % of 648. "
+        "18 of the 192 requests it answered were harmed.",
+        facts={**WORSE, "harmed": "18", "requests": "192"},
+    ),
+    "live": entry(
+        "Live",
+        why="production serves version 12.",
+        facts={"config": "churn-production-v12-0a1b2c3d", "replaced": "nothing"},
+    ),
+    "failed": entry(
+        "Failed",
+        "alert",
+        why="The endpoint could not be created: no capacity.",
+        facts={"reason": "CreateFailed"},
+    ),
+    "rejected": entry(
+        "Rejected", by=OWNER, why=f"The package was rejected in the registry by {OWNER}."
+    ),
+    "aborted": entry("Aborted", by=ON_CALL, why=f"{ON_CALL} aborted it: the wrong data."),
+    "superseded": entry(
+        "Superseded", stage=None, why="Version 13 was approved after it, before it went live."
+    ),
+    "blocked": entry("Blocked", "alert", why=DENIED),
+    "stuck": entry("Stuck", "alert", why="It has been rolling out for 9 hours, at most 8."),
+    "drift": entry("Drifted", "alert", why="production serves churn-v9, not version 12."),
+    "paused": entry("Paused", stage=None, by=ON_CALL, why=f"Paused by {ON_CALL}."),
+    "resumed": entry("Resumed", stage=None, by=ON_CALL, why=f"Resumed by {ON_CALL}."),
+    "harmful and nothing to go back to": entry(
+        "AlarmAfterLive",
+        "alert",
+        why="Alarm sageops/churn-production-v12-0a1b2c3d/errors fired after it went live.",
+    ),
+    "pipeline failed": entry(
+        "TrainingFailed",
+        "alert",
+        version=None,
+        stage=None,
+        policy_version=None,
+        why="One or multiple steps failed. AlgorithmError: exit code 1",
+    ),
+    "metric gate not passed": entry(
+        "TrainingFailed", "alert", version=None, stage=None, policy_version=None, why=BELOW
+    ),
+    "not labelled": entry("LabelFailed", "alert", stage=None, why="sagemaker:UpdateModelPackage."),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_each_situation_as_mail_and_as_chat(situation: str) -> None:
+    told = SITUATIONS[situation]
+    mail, said = message(told, HUB), chat(told, HUB)
+    attributes = "\n".join(f"{name}={value}" for name, value in mail.attributes.items())
+    notification = json.dumps(json.loads(said.body), indent=1, ensure_ascii=False)
+
+    parts = (
+        mail.subject,
+        mail.body,
+        f"--- attributes\n{attributes}",
+        f"--- chat\n{notification}\n",
+    )
+    shown = "\n\n".join(parts)
+    snapshots.check(f"messages/{situation.replace(' ', '-')}", shown)
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_each_says_what_happens_next_or_what_to_do(situation: str) -> None:
+    body = message(SITUATIONS[situation], HUB).body
+
+    assert any(said in body for said in ("What happens next", "What to do", "To let it go on"))
+
+
+def test_a_gate_that_failed_says_the_value_and_the_threshold() -> None:
+    assert (
+        "0.71 is below the threshold of 0.9"
+        in message(SITUATIONS["metric gate not passed"], HUB).body
+    )
+
+
+@given(entries, st.sampled_from(["eu-west-1", "us-gov-west-1", "cn-north-1"]))
 def test_a_subject_is_one_that_sns_takes(given_: Entry, region: str) -> None:
     """SNS Publish: ASCII, less than 100 characters, no line breaks."""
-    letter = message(given_, region)
+    for letter in (message(given_, Places(region)), chat(given_, Places(region))):
+        assert letter.subject.isascii()
+        assert 0 < len(letter.subject) < 100
+        assert "\n" not in letter.subject
+        assert letter.attributes["severity"] == given_.severity
+    assert given_.why in message(given_, Places(region)).body
 
-    assert letter.subject.isascii()
-    assert 0 < len(letter.subject) < 100
-    assert "\n" not in letter.subject
-    assert given_.why in letter.body
-    assert letter.attributes["severity"] == given_.severity
+
+@given(entries)
+def test_chat_is_json_in_the_form_of_a_custom_notification(given_: Entry) -> None:
+    said = json.loads(chat(given_, HUB).body)
+
+    assert (said["version"], said["source"]) == ("1.0", "custom")
+    assert said["content"]["description"] is not None
+    assert said["metadata"]["additionalContext"]["event"] == given_.what
 
 
 @pytest.mark.parametrize("character", ["\r", "\t", "\x00", "\x1b"])
 def test_a_subject_has_no_control_characters(character: str) -> None:
-    subject = message(entry(f"Odd{character}News"), "eu-west-1").subject
+    subject = message(entry(f"Odd{character}News"), HUB).subject
 
     assert subject.isprintable()
 
 
 def test_a_long_subject_says_that_it_goes_on() -> None:
-    subject = message(entry("x" * 200), "eu-west-1").subject
+    subject = message(entry("x" * 200), HUB).subject
 
     assert len(subject) == 99
     assert subject.endswith("...")
 
 
-def test_a_message_says_what_where_why_and_on_whose_word() -> None:
-    letter = message(entry("RolledBack", "alert", facts={"harmed": "3"}), "eu-west-1")
+@pytest.mark.parametrize("text", ["x" * 400_000, "ß" * 300_000, "\x00" * 300_000, "😀" * 100_000])
+def test_a_message_is_never_too_long_for_sns(text: str) -> None:
+    told = replace(entry("Aborted", by=text), why=text)
 
-    assert letter.subject == "[alert] churn/12 was rolled back in production"
-    assert letter.body.split("\n\n") == [
-        "churn/12 was rolled back in production.",
-        "Because.",
-        "  harmed: 3",
-        "Model version: https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1"
-        "#/model-registry/churn/12\n"
-        "Dashboard: https://eu-west-1.console.aws.amazon.com/cloudwatch/home?region=eu-west-1"
-        "#dashboards",
-        f"2026-03-02 09:00:00 UTC, by {OWNER}, policy version 3.",
-    ]
-    assert letter.attributes == {
-        "group": "churn",
-        "severity": "alert",
-        "event": "RolledBack",
-        "stage": "production",
-        "version": "12",
-    }
+    mail = message(told, HUB)
+    assert _size(mail.body, mail.attributes) <= SNS_LIMIT
+    assert "All of it: sageops history churn --json" in mail.body
+    said = chat(told, HUB)
+    assert _size(said.body, said.attributes) <= SNS_LIMIT
+
+
+def _size(body: str, attributes: dict[str, str]) -> int:
+    return len(body.encode()) + sum(len(k) + len(v.encode()) + 6 for k, v in attributes.items())
 
 
 def test_a_message_about_a_group_names_no_version() -> None:
-    told = entry("TrainingFailed", "alert", version=None, stage=None, policy_version=None)
-    letter = message(told, "eu-west-1")
+    letter = message(SITUATIONS["pipeline failed"], HUB)
 
-    assert letter.subject == "[alert] churn was not trained"
-    assert "the next scheduled training runs as planned" in letter.body
     assert "model-registry" not in letter.body
-    assert letter.body.endswith(f"by {OWNER}.")
     assert set(letter.attributes) == {"group", "severity", "event"}
 
 
-@pytest.mark.parametrize(
-    ("what", "says"),
-    [
-        ("Registered", "approve or reject this version in the registry"),
-        ("GateWaiting", "sageops approve churn/12 --stage production --by YOUR-NAME"),
-        ("Blocked", "sageops resume churn/12 --by YOUR-NAME"),
-    ],
-)
-def test_who_must_act_is_told_how(what: str, says: str) -> None:
-    assert says in message(entry(what, "action"), "eu-west-1").body
+def test_a_report_is_linked_once_there_is_one() -> None:
+    ended, before = message(SITUATIONS["rolled back"], HUB), message(SITUATIONS["approved"], HUB)
+
+    assert "prefix=churn/12/report.html" in ended.body
+    assert "report.html" not in before.body
+    assert "report.html" not in message(SITUATIONS["live"], Places("eu-west-1")).body
 
 
 def test_what_has_no_headline_is_named() -> None:
-    assert message(entry("Pinned"), "eu-west-1").subject == (
-        "[info] churn/12 has news: Pinned in production"
+    assert message(entry("OddNews"), HUB).subject == (
+        "[info] churn/12 has news: OddNews in production"
     )

@@ -20,6 +20,9 @@ HEALTHY, REGRESSED, UNDECIDED = (
 )
 
 
+WORSE = f"{REGRESSED.message[:1].upper()}{REGRESSED.message[1:]}."
+
+
 def trial(minutes: int = 5, **known: Any) -> Trial:
     plain = Trial(
         UNDECIDED, UNDECIDED, 10, timedelta(minutes=minutes), timedelta(minutes=30), "hold"
@@ -38,9 +41,9 @@ def test_the_verdicts_are_what_they_are_called() -> None:
 @pytest.mark.parametrize(
     ("at", "found"),
     [
-        (trial(whole=REGRESSED, step=HEALTHY), GoBack("Regressed", REGRESSED.message)),
-        (trial(whole=REGRESSED, promoted_by="somebody"), GoBack("Regressed", REGRESSED.message)),
-        (trial(whole=REGRESSED, paused=True), GoBack("Regressed", REGRESSED.message)),
+        (trial(whole=REGRESSED, step=HEALTHY), GoBack("Regressed", WORSE)),
+        (trial(whole=REGRESSED, promoted_by="somebody"), GoBack("Regressed", WORSE)),
+        (trial(whole=REGRESSED, paused=True), GoBack("Regressed", WORSE)),
         (trial(step=HEALTHY, paused=True), StayFor("it is paused")),
         (trial(99, paused=True, undecided="promote"), StayFor("it is paused")),
         (trial(step=HEALTHY), GoOn(HEALTHY.message)),

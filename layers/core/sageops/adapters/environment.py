@@ -22,6 +22,10 @@ class Environment(Struct, frozen=True, rename="upper"):
     alert_topic_arn: str = ""
     info_topic_arn: str = ""
     bus_name: str = ""
+    report_bucket: str = ""
+    dashboard_name: str = ""
+    chat_topic_arn: str = ""
+    act_function_arn: str = ""
 
 
 def environment(variables: Mapping[str, str] = os.environ) -> Environment:

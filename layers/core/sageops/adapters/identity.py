@@ -15,6 +15,7 @@ from botocore.config import Config
 from sageops.adapters.trouble import troubles
 from sageops.model import Errand
 from sageops.names import bucket, partition, target_role_arn
+from sageops.policy import Target
 
 __all__ = ["CONFIG", "Targets", "session_policy"]
 
@@ -37,11 +38,19 @@ class Targets:
     endpoint and no other. Credentials live in memory only, and no repr shows them.
     """
 
-    def __init__(self, session: Any, external_id: str, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        session: Any,
+        external_id: str,
+        clock: Callable[[], datetime],
+        role_arn: Callable[[Target], str] = target_role_arn,
+    ) -> None:
+        """`role_arn` says which role of a target's account is assumed."""
         self._session = session
         self._sts = session.client("sts", config=CONFIG)
         self._external_id = external_id
         self._clock = clock
+        self._role_arn = role_arn
         self._credentials: dict[Errand, dict[str, Any]] = {}
         self._clients: dict[tuple[Errand, str], Any] = {}
 
@@ -64,7 +73,7 @@ class Targets:
 
     def _assume(self, errand: Errand) -> dict[str, Any]:
         target = errand.target
-        arn = target_role_arn(target)
+        arn = self._role_arn(target)
         fix = (
             f"Deploy target.yaml in account {target.account}, with this hub's role and ExternalId, "
             "and name the account in the hub's TargetAccounts."

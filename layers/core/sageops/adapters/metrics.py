@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sageops.adapters.trouble import troubles
+from sageops.comparison import Latency
 from sageops.evidence import CLIENT_ERRORS, SERVER_ERRORS, SLOW, Counts, Minute
 from sageops.model import (
     AlarmSeen,
@@ -28,7 +29,15 @@ from sageops.model import (
 from sageops.names import VARIANT, target_role
 from sageops.watch import Comparison
 
-__all__ = ["count_harm", "put_alarms", "see_alarms", "see_minutes", "see_traffic", "signal_stop"]
+__all__ = [
+    "count_harm",
+    "put_alarms",
+    "see_alarms",
+    "see_latency",
+    "see_minutes",
+    "see_traffic",
+    "signal_stop",
+]
 
 _SAGEMAKER, _OURS = "AWS/SageMaker", "SageOps"
 _STOP = "Stop"
@@ -217,6 +226,29 @@ def _minutes(
         Minute(control.get(at, none), canary.get(at, none), at)
         for at in sorted(control.keys() | canary.keys())
     )
+
+
+def see_latency(
+    cloudwatch: Any, errand: Errand, compared: Comparison, until: datetime
+) -> tuple[Latency, ...]:
+    """Both arms' 99th percentile of ModelLatency, minute by minute, in milliseconds."""
+    queries = [
+        _query(name, "ModelLatency", _dimensions(errand.target.endpoint, arm), stat="p99")
+        for name, arm in (("control", compared.control), ("canary", compared.canary))
+    ]
+    found: dict[str, dict[datetime, float]] = {"control": {}, "canary": {}}
+    with troubles("cloudwatch:GetMetricData", errand.target.account, _fix(errand)):
+        pages = cloudwatch.get_paginator("get_metric_data").paginate(
+            MetricDataQueries=queries,
+            StartTime=compared.since.replace(second=0, microsecond=0),
+            EndTime=until,
+        )
+        for page in pages:
+            for result in page["MetricDataResults"]:
+                points = zip(result["Timestamps"], result["Values"], strict=True)
+                found[result["Id"]] |= {at: value / 1000 for at, value in points}
+    times = sorted({at for each in found.values() for at in each})
+    return tuple(Latency(at, found["control"].get(at), found["canary"].get(at)) for at in times)
 
 
 def _alarm(alarm: AlarmSpec) -> dict[str, Any]:

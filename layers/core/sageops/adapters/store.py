@@ -227,6 +227,12 @@ class Table:
         body = self._bodies(_group(group), [key]).get(key)
         return None if body is None else msgspec.json.decode(body, type=Release)
 
+    def wish(self, group: str, version: int) -> ReleaseSpec | None:
+        """What people want of a release; None while nobody has said anything."""
+        key = _wish_key(version)
+        body = self._bodies(_group(group), [key]).get(key)
+        return None if body is None else msgspec.json.decode(body, type=ReleaseSpec)
+
     def releases(self, group: str) -> list[Release]:
         """Every release of the group, the oldest version first."""
         return [

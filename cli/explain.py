@@ -1,0 +1,141 @@
+"""`sageops explain`: why a release is where it is, what it waits for, and what can be done."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rich.console import Group as Lines
+from rich.text import Text
+from sageops.board import Row
+from sageops.model import Condition, Entry, Head, Release, StageRun
+from sageops.moves import current_run
+from sageops.policy import Policy
+
+__all__ = ["Explanation", "commands", "explain", "shown"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`log` is the latest about it, the newest last."""
+
+    release: str
+    phase: str
+    stage: str
+    why: str
+    waits_for: str
+    conditions: tuple[Condition, ...]
+    log: tuple[Entry, ...]
+    commands: tuple[str, ...]
+
+
+def explain(  # noqa: PLR0913 - everything that plays a part in it
+    row: Row,
+    release: Release,
+    head: Head | None,
+    policy: Policy | None,
+    log: Sequence[Entry],
+    now: datetime,
+) -> Explanation:
+    """What is recorded of a release, put into words."""
+    return Explanation(
+        row.name,
+        row.phase,
+        row.stage,
+        row.why,
+        _waits_for(row, release, head, policy, now),
+        release.conditions,
+        tuple(entry for entry in log if entry.version == release.version)[-8:],
+        commands(row),
+    )
+
+
+def commands(row: Row) -> tuple[str, ...]:
+    """What a person can type now: the board's buttons as commands."""
+    found = []
+    for button in row.buttons:
+        verb = "rollback" if button.action == "abort" and row.phase == "Live" else button.action
+        stage = f" --stage {button.stage}" if button.stage else ""
+        found.append(f"sageops {verb} {row.name}{stage} --by YOUR-NAME")
+    return tuple(found)
+
+
+def _waits_for(
+    row: Row, release: Release, head: Head | None, policy: Policy | None, now: datetime
+) -> str:
+    run = current_run(release)
+    if row.phase in ("Live", "RolledBack", "Failed", "Rejected", "Superseded", "Aborted"):
+        return "Nothing: it has come to its end."
+    if release.held_until is not None and release.held_until > now:
+        return (
+            f"The next try of '{run.step}' at {release.held_until:%H:%M} UTC, after "
+            f"{release.troubles} that failed."
+        )
+    if release.approved_at is None:
+        return "Somebody who approves or rejects it in the registry."
+    if row.phase == "Paused":
+        return "Somebody who resumes it."
+    other = _in_its_way(release, head)
+    return other or _by_step(run, policy, now)
+
+
+def _in_its_way(release: Release, head: Head | None) -> str:
+    """One release of a group moves at a time, and a claimed step names the one that does."""
+    intent = head.intent if head is not None else None
+    if intent is not None and intent.release not in (release.name, release.group):
+        return f"{intent.release}, which is in the middle of {intent.action}."
+    return ""
+
+
+def _by_step(run: StageRun, policy: Policy | None, now: datetime) -> str:
+    checks = None if policy is None else policy.stage(run.stage).checks
+    match run.step:
+        case "waiting":
+            return f"Its turn in {run.stage}: one release of a group moves at a time."
+        case "gate":
+            return f"A person who approves {run.stage}."
+        case "deploying" if run.asked_at is not None:
+            minutes = (now - run.asked_at) / timedelta(minutes=1)
+            judged = ", while it is compared with what it replaces" if _judged(run, checks) else ""
+            return f"SageMaker, which was asked for the update {minutes:.0f} minutes ago{judged}."
+        case "baking" if checks is not None and run.since is not None:
+            until = run.since + timedelta(minutes=checks.bake_minutes)
+            return f"The end of its bake, at {until:%H:%M} UTC; its alarms are watched."
+        case "stopping":
+            return f"SageMaker, which brings {run.stage} back to {run.replaced or 'nothing'}."
+        case step:
+            return f"The step '{step}', which is done at the next look, within minutes."
+
+
+def _judged(run: StageRun, checks: object) -> bool:
+    return bool(run.replaced) and getattr(checks, "evidence", None) is not None
+
+
+def shown(found: Explanation) -> Lines:
+    """The explanation for a terminal, all of it as text."""
+    lines = [
+        Text.assemble((found.release, "bold"), f" is {found.phase} in {found.stage}."),
+        Text(found.why),
+        Text(""),
+        Text.assemble(("It waits for: ", "bold"), found.waits_for),
+        Text(""),
+        Text("Conditions", "bold"),
+        *(_condition(each) for each in found.conditions),
+        Text(""),
+        Text("Last in its log", "bold"),
+        *(_entry(each) for each in found.log),
+    ]
+    if found.commands:
+        lines += [Text(""), Text("What can be done", "bold")]
+        lines += [Text(f"  {each}") for each in found.commands]
+    return Lines(*lines)
+
+
+def _condition(each: Condition) -> Text:
+    return Text(
+        f"  {each.type:9} {'yes' if each.status else 'no':4} {each.reason:22} "
+        f"since {each.last_transition_at:%Y-%m-%d %H:%M}  {each.message}"
+    )
+
+
+def _entry(each: Entry) -> Text:
+    return Text(f"  {each.at:%Y-%m-%d %H:%M:%S}  {each.stage or '':12} {each.what:16} {each.why}")
