@@ -52,7 +52,8 @@ COUNT ?= 1000000
 fuzz: $(VENV)/.dev ## Malformed events and policies: COUNT=n of them.
 	SAGEOPS_FUZZ=$(COUNT) $(BIN)/python -m pytest tests/security/test_fuzz.py --numprocesses auto
 
-# Mutants of what decides, against the unit tests of the core: about half an hour. MUTANTS="sageops.plan*" for some.
+# Mutants of what decides, against the unit tests of the core. All of them take hours, those of one module
+# minutes: MUTANTS="sageops.reconcile*".
 MUTMUT := mutmut==3.8.1
 mutate: $(VENV)/.dev ## Mutation testing: which changes of the core no unit test notices.
 	$(UV) pip install --quiet $(MUTMUT)
@@ -62,6 +63,9 @@ mutate: $(VENV)/.dev ## Mutation testing: which changes of the core no unit test
 	cp tests/mutation.cfg .mutation/setup.cfg
 	cd .mutation && PYTHONPATH= $(abspath $(BIN))/mutmut run $(if $(MUTANTS),"$(MUTANTS)") > run.log
 	$(BIN)/python -m benchmarks.mutants .mutation/mutants
+
+statements: $(VENV)/.dev ## Each statement of each role is taken away once, and something is refused.
+	SAGEOPS_STATEMENTS=all $(BIN)/python -m pytest tests/security/test_every_statement.py --numprocesses auto
 
 bench: $(VENV)/.dev ## What is measured: ratios in one run, and counts.
 	$(BIN)/python -m benchmarks.weight

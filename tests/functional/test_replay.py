@@ -47,7 +47,7 @@ FAULTS = (
 AT_REST = timedelta(minutes=24)
 BUSY = {"Creating", "Updating", "RollingBack", "Deleting"}
 # Told of what goes wrong on the way, not of what people did.
-OF_FAULTS = ("Blocked", "LabelFailed")
+OF_FAULTS = ("Blocked", "LabelFailed", "Stuck")
 A_WHILE = timedelta(minutes=4)
 
 

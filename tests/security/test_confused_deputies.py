@@ -33,8 +33,9 @@ def role(it: Company, account: str, name: str, trust: Any = None) -> Any:
     return sts.assume_role(RoleArn=arn, RoleSessionName="stranger")["Credentials"]
 
 
-def acting(service: Any, credentials: Any) -> Any:
-    return boto3.client(
+def acting(service: str, credentials: Any) -> Any:
+    client: Any = boto3.client  # the typed overloads want the service's name as a literal
+    return client(
         service,
         region_name=REGION,
         aws_access_key_id=credentials["AccessKeyId"],

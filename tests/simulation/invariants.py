@@ -373,7 +373,7 @@ def letters(world: World) -> dict[str, int]:
     counted: dict[str, int] = {}
     for told in world.told:
         # That something keeps failing is told of the fault, not of what people did.
-        if told.entry.what not in ("Blocked", "LabelFailed"):
+        if told.entry.what not in ("Blocked", "LabelFailed", "Stuck"):
             counted[told.subject] = counted.get(told.subject, 0) + 1
     return counted
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace as changed
-from sageops import advance, back, moves, plan, rollout, settle
+from sageops import advance, back, gate, moves, plan, rollout, settle
 from sageops.adapters import endpoints, identity
 from sageops.adapters.store import Table
 from sageops.model import Live, Record
@@ -55,11 +55,12 @@ def nobody_respects_a_claim(patch: pytest.MonkeyPatch) -> None:
 
 
 def gates_open_by_themselves(patch: pytest.MonkeyPatch) -> None:
-    gate = advance._gate
     patch.setattr(
         advance,
-        "_gate",
-        lambda view, release, run, stage: gate(view, release, run, changed(stage, gate="auto")),
+        "gate",
+        lambda view, release, run, stage, rules: gate.gate(
+            view, release, run, changed(stage, gate="auto"), rules
+        ),
     )
 
 
@@ -125,7 +126,7 @@ def blocked_is_always_news(patch: pytest.MonkeyPatch) -> None:
 
 def a_wait_for_a_person_is_not_told(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        advance,
+        gate,
         "entry",
         lambda *given, **named: moves.entry(*given, **{**named, "severity": "record"}),
     )
@@ -145,9 +146,7 @@ def sessions_do_not_say_for_whom(patch: pytest.MonkeyPatch) -> None:
 
 
 def log_names_nobody(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        advance, "entry", lambda *given, **named: moves.entry(*given, **{**named, "by": ""})
-    )
+    patch.setattr(gate, "entry", lambda *given, **named: moves.entry(*given, **{**named, "by": ""}))
 
 
 # Two workers on one message; the first stands still between its claim and its update.

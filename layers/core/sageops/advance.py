@@ -4,18 +4,13 @@ Gate, copy the artefact, model, configuration, alarms, move the endpoint (`rollo
 live; or the way back (`back`).
 """
 
-from msgspec.structs import replace
-
 from sageops.back import back
-from sageops.conditions import find, with_condition
-from sageops.evidence import Counts
+from sageops.gate import gate
 from sageops.model import (
     Act,
     CopyArtifact,
     CreateConfig,
     CreateModel,
-    EndpointSeen,
-    Entry,
     Idle,
     PinArtifact,
     PutAlarms,
@@ -31,21 +26,17 @@ from sageops.model import (
 from sageops.moves import (
     act,
     current_run,
-    entry,
     errand,
     go_live,
     is_paused,
     later,
     look_again,
-    record,
     stop,
     stopped_before_it_began,
-    to_step,
 )
 from sageops.names import artifact_url, config_name
-from sageops.policy import Stage
-from sageops.power import assess, traffic, warning
-from sageops.rollout import deploy, mirror, promoted_by, refused, shift
+from sageops.policy import Approvals, Stage
+from sageops.rollout import deploy, mirror, promoted_by, shift
 from sageops.seeing import BUSY, firing, served
 from sageops.settle import hold
 from sageops.watch import alarm_specs
@@ -67,7 +58,7 @@ def advance(view: View, release: Release) -> Step:
         return _held(view, release) or back(view, release, run, stage)
     if is_paused(release) and stopped_before_it_began(run):
         return Idle(f"{release.name} is paused in {run.stage}")
-    return _held(view, release) or _forward(view, release, run, stage)
+    return _held(view, release) or _forward(view, release, run, stage, policy.approval)
 
 
 def pin(view: View, release: Release) -> Act:
@@ -99,7 +90,7 @@ def _no_policy(view: View, release: Release) -> Step:
 # ---------------------------------------------------------------- forward
 
 
-def _forward(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
+def _forward(view: View, release: Release, run: StageRun, stage: Stage, rules: Approvals) -> Step:
     where = errand(release, run, stage)
     artifact = release.artifact
     if artifact is None:
@@ -107,7 +98,7 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     config = config_name(release, artifact, stage)
     match run.step:
         case "waiting" | "gate":
-            return _gate(view, release, run, stage)
+            return gate(view, release, run, stage, rules)
         case "copying":
             copy = CopyArtifact(where, artifact, artifact_url(release, artifact, stage.target))
             return act(view, copy, release, run.stage)
@@ -132,69 +123,6 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
             return _bake(view, release, run, stage)
         case _ as step:
             raise AssertionError(f"{release.name} is {step!r} in {run.stage}: nothing to advance")
-
-
-def _gate(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
-    seen = view.endpoints.get(stage.name)
-    if seen is None or (isinstance(seen, EndpointSeen) and seen.status == "InService"):
-        # Before anything is touched, and before a person is asked to approve what cannot be.
-        against = refused(view, release, run, stage, seen)
-        if against is not None:
-            return against
-    warned: tuple[Entry, ...] = ()
-    if run.step == "waiting":
-        release, warned = _powered(view, release, stage)
-    if stage.gate == "auto":
-        begun = to_step(view, release, replace(run, begun_at=view.now), "copying")
-        told = entry(view.now, release, "StageBegun", "The gate is automatic.", stage=stage.name)
-        return record(view, begun, log=(*warned, told))
-    wish = view.records.wishes.get(release.version)
-    word = wish.approvals.get(stage.name) if wish is not None else None
-    if word is not None and word.at >= release.admitted_at:
-        message = f"{word.by} approved {stage.name}."
-        approved = replace(run, approved_by=word.by, begun_at=view.now)
-        begun = to_step(view, release, approved, "copying")
-        begun = with_condition(begun, "Approved", True, "GateApproved", message, view.now)
-        told = entry(
-            view.now,
-            release,
-            "GateApproved",
-            message,
-            severity="info",
-            stage=stage.name,
-            by=word.by,
-        )
-        return record(view, begun, log=(*warned, told))
-    if run.step == "gate":
-        return Idle(f"{release.name} waits for a person to approve {stage.name}")
-    message = f"Waits for a person to approve {stage.name}."
-    asked = to_step(view, release, run, "gate")
-    asked = with_condition(asked, "Approved", False, "GateWaiting", message, view.now)
-    told = entry(view.now, release, "GateWaiting", message, severity="action", stage=stage.name)
-    return record(view, asked, log=(*warned, told))
-
-
-def _powered(view: View, release: Release, stage: Stage) -> tuple[Release, tuple[Entry, ...]]:
-    """The release, with a warning where this stage's comparisons would find too little in the
-    traffic of the last day."""
-    weak = _too_weak(stage, view.traffic[stage.name]) if stage.name in view.traffic else ""
-    known = find(release.conditions, "Underpowered")
-    if not weak:
-        if known is None or not known.status:
-            return release, ()
-        message = f"{stage.name} has traffic enough for what the policy wants to see."
-        return with_condition(release, "Underpowered", False, "Enough", message, view.now), ()
-    message = f"{stage.name}: {weak}"
-    told = entry(view.now, release, "Underpowered", message, severity="info", stage=stage.name)
-    return with_condition(release, "Underpowered", True, "TooLittle", message, view.now), (told,)
-
-
-def _too_weak(stage: Stage, minutes: tuple[Counts, ...]) -> str:
-    """Empty, or what is not enough and what would do."""
-    if not minutes:
-        return "no requests in the last day, so there is nothing to compare the new version with."
-    found = assess(stage, traffic(minutes, len(minutes)))
-    return " ".join(warning(each) for each in found if not each.enough)
 
 
 def _bake(view: View, release: Release, run: StageRun, stage: Stage) -> Step:

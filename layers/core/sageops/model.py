@@ -177,6 +177,8 @@ class PackageDetail(Struct, frozen=True):
     modified_by: str = "unknown"
     containers: int = 1
     marketplace: bool = False
+    # Who made the package (CreatedBy).
+    registered_by: str = "unknown"
 
 
 StageStep = Literal[

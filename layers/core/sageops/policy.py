@@ -19,6 +19,7 @@ __all__ = [
     "LONGEST_ROLLOUT_MINUTES",
     "Alarms",
     "AllAtOnce",
+    "Approvals",
     "Canary",
     "Checks",
     "Evidence",
@@ -230,12 +231,22 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
     schedule: Literal["nightly", "never"] = "nightly"
 
 
+class Approvals(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may say yes. `different_people`: a gate is opened by somebody else than who approved the
+    package. `not_the_registrar`: who approved the package did not register it. The registry tells
+    both (LastModifiedBy, CreatedBy); where it does not, nobody is taken for somebody else."""
+
+    different_people: bool = False
+    not_the_registrar: bool = False
+
+
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     """All that is wanted for one model group."""
 
     group: Annotated[str, Meta(pattern="^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")]
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1, max_length=10)]
     training: Training | None = None
+    approval: Approvals = Approvals()
 
     def stage(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)

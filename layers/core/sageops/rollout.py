@@ -160,9 +160,9 @@ def _to_trial(
         return _changed(view, release, run, seen)
     if is_paused(release):
         return look_again(view, f"{release.name} is paused in {stage.name}")
-    refused_ = refused(view, release, run, stage, seen)
-    if refused_ is not None:
-        return refused_
+    against = refused(view, release, run, stage, seen)
+    if against is not None:
+        return against
     where = errand(release, run, stage)
     if run.trials[-1:] != (trial,):
         mirrored = how.percent if isinstance(how, Shadow) else 0
@@ -246,9 +246,9 @@ def deploy(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         return _tried_in_vain(view, release, run, stage, seen)
     if is_paused(release):
         return look_again(view, f"{release.name} is paused in {stage.name}")
-    refused_ = refused(view, release, run, stage, seen)
-    if refused_ is not None:
-        return refused_
+    against = refused(view, release, run, stage, seen)
+    if against is not None:
+        return against
     guardrail = deployment(stage.rollout, alarm_names(run.config, stage))
     asked = replace(_asked(view, run, run.config, seen), compared_since=view.now)
     update = UpdateEndpoint(where, run.config, guardrail)

@@ -160,6 +160,20 @@ def test_whoever_changed_it_last_approved_it(
     assert registry.package(ARN).modified_by == name
 
 
+def test_who_registered_it_is_kept_beside_who_approved_it(
+    registry: Registry, stub: Stubber
+) -> None:
+    people = {
+        "CreatedBy": {"UserProfileName": "pipeline"},
+        "LastModifiedBy": {"UserProfileName": "owner"},
+    }
+    stub.add_response("describe_model_package", described(**people))
+
+    found = registry.package(ARN)
+
+    assert (found.registered_by, found.modified_by) == ("pipeline", "owner")
+
+
 # ---------------------------------------------------------------- figures
 
 

@@ -31,7 +31,7 @@ from sageops.model import (
     UpdateEndpoint,
     Wait,
 )
-from sageops.policy import Alarms, AllAtOnce, Canary, Checks, Evidence, RealTime
+from sageops.policy import Alarms, AllAtOnce, Approvals, Canary, Checks, Evidence, RealTime
 from sageops.watch import alarm_names
 
 from tests.unit.core.world import (
@@ -122,6 +122,60 @@ def test_a_manual_gate_asks_a_person_once_and_waits() -> None:
     [opened] = world.told("GateApproved")
     assert opened.by == OWNER
     assert world.phase(1) == "Live"
+
+
+def ruled(**rules: bool) -> World:
+    """A world whose policy says who may approve what."""
+    world = World()
+    world.store.policies[1] = replace(world.store.policies[1], approval=Approvals(**rules))
+    return world
+
+
+def test_two_people_where_the_policy_wants_two() -> None:
+    world = ruled(different_people=True)
+    world.approved(1, by=OWNER)
+    world.look()
+    world.wait(60)
+    world.gate_opened(1, by=OWNER)
+    world.wait(60)
+    world.wait(24 * 60)
+
+    assert world.step(1) == "gate"
+    _, again = world.told("GateWaiting")
+    assert f"{OWNER} did, but the policy wants somebody else than {OWNER}" in again.why
+
+    world.gate_opened(1, by=ON_CALL)
+    world.wait(60)
+
+    assert world.phase(1) == "Live"
+
+
+def test_an_approver_whom_nobody_knows_is_not_taken_for_somebody_else() -> None:
+    world = ruled(different_people=True)
+    world.approved(1, by="unknown")
+    world.look()
+    world.gate_opened(1, by=ON_CALL)
+    world.wait(60)
+
+    assert world.step(1) == "gate"
+
+
+@pytest.mark.parametrize(("registrar", "phase"), [(OWNER, "Failed"), (ON_CALL, "AwaitingApproval")])
+def test_who_registered_does_not_approve_where_the_policy_says_so(
+    registrar: str, phase: str
+) -> None:
+    world = ruled(not_the_registrar=True)
+    world.approved(1, by=OWNER)
+    arn = world.cloud.seen[1].arn
+    world.cloud.details[arn] = replace(world.cloud.details[arn], registered_by=registrar)
+    world.wait(60)
+    world.wait(24 * 60)
+
+    assert world.phase(1) == phase
+    if phase == "Failed":
+        [told] = world.told("Failed")
+        assert f"{OWNER} registered the package and approved it" in told.why
+        assert world.cloud.copies == {}
 
 
 def test_the_approval_of_another_stage_opens_no_gate() -> None:

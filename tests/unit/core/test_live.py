@@ -4,10 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from sageops.model import CreateEndpoint, UpdateEndpoint
-from sageops.policy import Checks
+from sageops.policy import AllAtOnce, Checks, Evidence, Linear, Rolling, Shadow
+from sageops.strategies import longest
 
-from tests.unit.core.world import PRODUCTION, Crash, World, stage, trouble
+from tests.unit.core.world import PRODUCTION, STAGING, Crash, World, stage, trouble
 
 
 def live_world(drift: Any) -> World:
@@ -222,3 +224,32 @@ def test_paused_it_is_not_stuck() -> None:
     world.wait(300)
 
     assert world.told("Stuck") == []
+
+
+def test_what_is_adopted_in_an_earlier_stage_ends_no_release() -> None:
+    stages = (
+        stage("staging", STAGING, checks=Checks(), drift="adopt"),
+        stage("production", PRODUCTION, checks=Checks()),
+    )
+    world = World(*stages).live(1)
+    world.by_hand("of-somebody-else", "staging")
+
+    world.wait(30)
+
+    assert world.told("Adopted", 1)
+    assert world.phase(1) == "Live"
+
+
+def test_a_deadline_covers_all_that_the_policy_waits_for() -> None:
+    linear = stage("production", PRODUCTION, rollout=Linear(20, 10, 10))
+    rolling = replace(linear, rollout=Rolling(20, 5))
+    shadowed = replace(
+        linear,
+        shadow=Shadow(50, 60),
+        rollout=AllAtOnce(),
+        checks=Checks(evidence=Evidence(undecided="extend"), bake_minutes=30),
+    )
+
+    assert longest(linear) >= timedelta(minutes=60, hours=2)
+    assert longest(rolling) >= timedelta(minutes=25, hours=2)
+    assert longest(shadowed) == timedelta(minutes=150, hours=2)

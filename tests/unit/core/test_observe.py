@@ -56,6 +56,18 @@ def test_under_way_the_alarms_are_those_of_what_comes() -> None:
     assert {name.split("/")[1] for name in names} == {world.config(2)}
 
 
+def test_who_waits_does_not_hide_the_alarms_of_who_bakes() -> None:
+    world = World(*ONE_STAGE).in_bake(1)
+    world.registered(2)
+    world.look()
+    assert world.step(2) == "waiting"
+
+    world.fires(1, "production")
+    world.wait(60)
+
+    assert world.phase(1) == "RolledBack"
+
+
 @pytest.mark.parametrize("judged", [True, False])
 def test_minutes_are_read_for_what_is_judged_and_for_nothing_else(judged: bool) -> None:
     world = World(*(JUDGED if judged else ONE_STAGE)).live(1)

@@ -72,8 +72,8 @@ def test_every_problem_is_found_at_once() -> None:
 @pytest.mark.parametrize(
     ("given_", "problem"),
     [
-        (None, ": nothing is not a mapping with group, stages, training"),
-        ([], ": [] is not a mapping with group, stages, training"),
+        (None, ": nothing is not a mapping with group, stages, training, approval"),
+        ([], ": [] is not a mapping with group, stages, training, approval"),
         (document() | {"stages": "x"}, "stages: 'x' is not a list"),
         (document() | {"stages": []}, "stages: needs at least 1, has 0"),
         (document() | {"training": 1}, "training: 1 is not a mapping with pipeline, schedule"),

@@ -13,7 +13,7 @@ from sageops.evidence import Counts, Minute
 from sageops.model import CreateTrial, PutAlarms, ShiftTraffic, Smoke, UpdateEndpoint, Word
 from sageops.policy import AllAtOnce, Canary, Checks, Evidence, Progressive, RealTime, Shadow, Stage
 
-from tests.unit.core.world import ON_CALL, PRODUCTION, SMOKE, Crash, World, stage, trouble
+from tests.unit.core.world import ON_CALL, PRODUCTION, SMOKE, STAGING, Crash, World, stage, trouble
 
 GOOD = Minute(Counts(900, 3), Counts(100, 0))
 BAD = Minute(Counts(900, 1), Counts(100, 5))
@@ -565,3 +565,97 @@ def test_no_traffic_at_all_is_said_too() -> None:
     world.wait(10)
 
     assert "no requests in the last day" in world.told("Underpowered", 2)[0].why
+
+
+# ---------------------------------------------------------------- trouble on the way to a trial
+
+
+def test_paused_before_the_first_share_nobody_is_given_it() -> None:
+    world = World(PROGRESSIVE).live(1)
+    world.cloud.rates = GOOD
+    world.approved(2)
+    until(world, lambda: world.endpoint().status == "Updating")
+    world.paused(2)
+    world.wait(60)
+    assert world.cloud.shares == []
+
+    world.resumed(2)
+    world.wait(240)
+
+    assert world.phase(2) == "Live"
+
+
+def test_paused_before_the_trial_nothing_is_begun() -> None:
+    both = production(shadow=Shadow(50, 60), rollout=Progressive(STEPS, step_minutes=60))
+    world = World(both).live(1)
+    world.cloud.rates = GOOD
+    world.approved(2)
+    until(world, lambda: bool(world.logged("Mirroring")))
+    world.cloud.rates = SILENT
+    world.wishes(2, promoted={"production": Word(ON_CALL, world.now)})
+    until(world, lambda: world.step(2) == "shifting")
+    world.paused(2)
+    world.wait(60)
+    assert world.endpoint().share == 0
+
+    world.resumed(2)
+    world.wait(60)
+
+    assert world.phase(2) == "Live"
+
+
+def test_paused_before_its_last_update_it_waits_there() -> None:
+    world = at_share(100, GOOD)
+    world.wait(1)
+    world.paused(2)
+    world.wait(120)
+    [trial] = world.release(2).run("production").trials
+    assert world.endpoint().config == trial
+
+    world.resumed(2)
+    world.wait(120)
+
+    assert (world.phase(2), world.serves()) == ("Live", 2)
+
+
+def test_an_endpoint_that_cannot_be_seen_holds_the_trial_where_it_is() -> None:
+    world = at_share(5, GOOD)
+    world.cloud.unseen["churn-production"] = trouble("denied", "sagemaker:DescribeEndpoint")
+    world.wait(30)
+    assert world.phase(2) == "Paused"
+    assert world.cloud.shares == [5]
+
+    world.cloud.unseen.clear()
+    world.wait(240)
+
+    assert world.phase(2) == "Live"
+
+
+def test_an_endpoint_out_of_order_holds_the_trial_where_it_is() -> None:
+    world = at_share(5, GOOD)
+    world.wait(2)
+    world.endpoint().status = "OutOfService"
+    world.wait(30)
+    assert world.phase(2) == "Paused"
+    assert "OutOfService" in world.reason(2)
+
+    world.endpoint().status = "InService"
+    world.wait(240)
+
+    assert world.phase(2) == "Live"
+
+
+def test_traffic_that_has_become_enough_is_no_warning_any_more() -> None:
+    checks = Checks(evidence=Evidence())
+    first = stage("staging", STAGING, rollout=Canary(10, 60, 0), checks=checks)
+    first = replace(first, serving=RealTime("ml.m5.large", 10))
+    second = production(rollout=Canary(10, 60, 0))
+    world = World(first, second).live(1)
+    world.approved(2)
+    world.look()
+    assert world.condition(2, "Underpowered") == (True, "TooLittle")
+
+    world.cloud.last_day = (Counts(20_000, 20),) * 1440
+    world.wait(240)
+
+    assert world.condition(2, "Underpowered") == (False, "Enough")

@@ -64,6 +64,7 @@ class Registry:
             modified_by=_person(answer.get("LastModifiedBy") or answer.get("CreatedBy") or {}),
             containers=len(containers),
             marketplace=any("ProductId" in each for each in containers),
+            registered_by=_person(answer.get("CreatedBy") or {}),
         )
 
     def training(self, execution_arn: str) -> TrainingSeen:

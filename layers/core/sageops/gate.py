@@ -1,0 +1,121 @@
+"""A stage's gate: what speaks against the stage, what people should know before they approve it,
+and on whose word it opens."""
+
+from msgspec.structs import replace
+
+from sageops.conditions import find, with_condition
+from sageops.evidence import Counts
+from sageops.model import (
+    EndpointSeen,
+    Entry,
+    Idle,
+    Record,
+    Release,
+    StageRun,
+    Step,
+    Stop,
+    View,
+    Word,
+)
+from sageops.moves import entry, record, stop, to_step
+from sageops.policy import Approvals, Stage
+from sageops.power import assess, traffic, warning
+from sageops.rollout import refused
+
+__all__ = ["gate"]
+
+
+def gate(view: View, release: Release, run: StageRun, stage: Stage, rules: Approvals) -> Step:
+    """Refuse what cannot be, before anything is touched and before a person is asked to approve
+    it; then open, or ask."""
+    against = _against(view, release, run, stage, rules)
+    if against is not None:
+        return against
+    warned: tuple[Entry, ...] = ()
+    if run.step == "waiting":
+        release, warned = _powered(view, release, stage)
+    if stage.gate == "auto":
+        begun = to_step(view, release, replace(run, begun_at=view.now), "copying")
+        told = entry(view.now, release, "StageBegun", "The gate is automatic.", stage=stage.name)
+        return record(view, begun, log=(*warned, told))
+    wish = view.records.wishes.get(release.version)
+    word = wish.approvals.get(stage.name) if wish is not None else None
+    if word is not None and word.at < release.admitted_at:
+        word = None
+    if word is None or (rules.different_people and _is_the_approver(release, word)):
+        return _ask(view, release, run, stage, word, warned)
+    message = f"{word.by} approved {stage.name}."
+    approved = replace(run, approved_by=word.by, begun_at=view.now)
+    begun = to_step(view, release, approved, "copying")
+    begun = with_condition(begun, "Approved", True, "GateApproved", message, view.now)
+    told = entry(
+        view.now, release, "GateApproved", message, severity="info", stage=stage.name, by=word.by
+    )
+    return record(view, begun, log=(*warned, told))
+
+
+def _against(
+    view: View, release: Release, run: StageRun, stage: Stage, rules: Approvals
+) -> Record | None:
+    approver = release.detail.modified_by
+    if rules.not_the_registrar and approver == release.detail.registered_by:
+        message = (
+            f"{approver} registered the package and approved it, and the policy wants somebody "
+            "else for one of them: register it again, and let another approve."
+        )
+        return stop(view, release, run, Stop("Failed", "ApprovedByRegistrar", message))
+    seen = view.endpoints.get(stage.name)
+    if seen is None or (isinstance(seen, EndpointSeen) and seen.status == "InService"):
+        return refused(view, release, run, stage, seen)
+    return None
+
+
+def _is_the_approver(release: Release, word: Word) -> bool:
+    """Whether the gate is opened by whoever approved the package, as far as one can know."""
+    return release.detail.modified_by in (word.by, "unknown")
+
+
+def _ask(  # noqa: PLR0913 - whom, for what, and what was said so far
+    view: View,
+    release: Release,
+    run: StageRun,
+    stage: Stage,
+    word: Word | None,
+    warned: tuple[Entry, ...],
+) -> Step:
+    message = f"Waits for a person to approve {stage.name}."
+    if word is not None:
+        message = (
+            f"{message} {word.by} did, but the policy wants somebody else than "
+            f"{release.detail.modified_by}, who approved the package."
+        )
+    waiting = find(release.conditions, "Approved")
+    if run.step == "gate" and waiting is not None and waiting.message == message:
+        return Idle(f"{release.name} waits for a person to approve {stage.name}")
+    asked = to_step(view, release, run, "gate")
+    asked = with_condition(asked, "Approved", False, "GateWaiting", message, view.now)
+    told = entry(view.now, release, "GateWaiting", message, severity="action", stage=stage.name)
+    return record(view, asked, log=(*warned, told))
+
+
+def _powered(view: View, release: Release, stage: Stage) -> tuple[Release, tuple[Entry, ...]]:
+    """The release, with a warning where this stage's comparisons would find too little in the
+    traffic of the last day."""
+    weak = _too_weak(stage, view.traffic[stage.name]) if stage.name in view.traffic else ""
+    known = find(release.conditions, "Underpowered")
+    if not weak:
+        if known is None or not known.status:
+            return release, ()
+        message = f"{stage.name} has traffic enough for what the policy wants to see."
+        return with_condition(release, "Underpowered", False, "Enough", message, view.now), ()
+    message = f"{stage.name}: {weak}"
+    told = entry(view.now, release, "Underpowered", message, severity="info", stage=stage.name)
+    return with_condition(release, "Underpowered", True, "TooLittle", message, view.now), (told,)
+
+
+def _too_weak(stage: Stage, minutes: tuple[Counts, ...]) -> str:
+    """Empty, or what is not enough and what would do."""
+    if not minutes:
+        return "no requests in the last day, so there is nothing to compare the new version with."
+    found = assess(stage, traffic(minutes, len(minutes)))
+    return " ".join(warning(each) for each in found if not each.enough)
