@@ -188,7 +188,7 @@ def create_endpoint(sagemaker: Any, action: CreateEndpoint) -> Done:
 
 
 def update_endpoint(sagemaker: Any, action: UpdateEndpoint) -> Done:
-    """UpdateEndpoint with deployment guardrails."""
+    """UpdateEndpoint, with deployment guardrails or without."""
     target = action.errand.target
     with troubles("sagemaker:UpdateEndpoint", target.account, _fix(action.errand)):
         sagemaker.update_endpoint(
