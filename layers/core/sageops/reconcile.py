@@ -222,12 +222,12 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
 
 
 def _of_interest(records: Records) -> list[tuple[Release, str, str]]:
-    """Release, stage and configuration of what is live, and over it of what is under way."""
+    """Release, stage and configuration of what is live, over it of what waits for its turn, and
+    over both of what is under way."""
     found: dict[str, tuple[Release, str, str]] = {}
     for stage, live in records.head.live.items():
         found.update(_live_of_interest(records, stage, live))
-    for version in records.head.open:
-        release = records.releases[version]
+    for release in sorted((records.releases[each] for each in records.head.open), key=_concern):
         run = current_run(release)
         if run.step in _LOOKED_AT:
             # Until it is asked for, the alarms to look at are those of what is live.
@@ -236,6 +236,11 @@ def _of_interest(records: Records) -> list[tuple[Release, str, str]]:
             watched = lived.config if lived is not None and untouched else watched_config(run)
             found[run.stage] = (release, run.stage, watched)
     return list(found.values())
+
+
+def _concern(release: Release) -> tuple[bool, bool]:
+    """Who is to be looked for at a stage where several are: the last in this order."""
+    return is_underway(release), release.approved_at is not None
 
 
 def _live_of_interest(
