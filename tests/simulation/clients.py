@@ -25,6 +25,9 @@ from tests.simulation.wire import Credentials, Wire
 __all__ = ["Bucket", "Services", "Session"]
 
 _SESSION_LASTS = timedelta(hours=1)
+_PERIOD = 60
+# Of a series in one page of GetMetricData; CloudWatch's own limit is of all series together.
+_ONE_PAGE = 30
 
 
 @dataclass
@@ -169,6 +172,7 @@ class _Runtime(_Client):
                 parameters["EndpointName"],
                 parameters["Body"],
                 parameters["ContentType"],
+                variant=parameters.get("TargetVariant"),
             )
             return {"Body": io.BytesIO(inference.body)}
 
@@ -222,10 +226,12 @@ class _S3(_Client):
 class _Metrics(_Client):
     def put_metric_alarm(self, **parameters: Any) -> Any:
         name = parameters["AlarmName"]
-        config = name.split("/")[1]
+        queries = parameters.get("Metrics", ())
+        metrics = [query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query]
+        [(config, variant)] = {_arm(each["Dimensions"]) for each in metrics or [parameters]}
 
         def do() -> None:
-            self.services.cloudwatch.put(self.account, self.region, name, config)
+            self.services.cloudwatch.put(self.account, self.region, name, config, variant)
 
         return self._call("cloudwatch:PutMetricAlarm", parameters, do)
 
@@ -241,7 +247,7 @@ class _Metrics(_Client):
         [datum] = parameters["MetricData"]
 
         def do() -> None:
-            config = _config(datum["Dimensions"])
+            config, _ = _arm(datum["Dimensions"])
             self.services.cloudwatch.signal(self.account, self.region, config)
 
         return self._call("cloudwatch:PutMetricData", parameters, do)
@@ -250,24 +256,40 @@ class _Metrics(_Client):
         assert operation == "get_metric_data"
 
         def paginate(**parameters: Any) -> Iterator[Any]:
-            def do() -> Any:
-                span = (parameters["StartTime"], parameters["EndTime"])
-                queries = parameters["MetricDataQueries"]
-                return {"MetricDataResults": [self._result(query, span) for query in queries]}
-
-            yield self._call("cloudwatch:GetMetricData", parameters, do)
+            span = (parameters["StartTime"], parameters["EndTime"])
+            results = [self._result(query, span) for query in parameters["MetricDataQueries"]]
+            for page in _pages(results):
+                yield self._call("cloudwatch:GetMetricData", parameters, page.copy)
 
         return SimpleNamespace(paginate=paginate)
 
     def _result(self, query: Document, span: tuple[datetime, datetime]) -> Document:
-        metric = query["MetricStat"]["Metric"]
-        config, name = _config(metric["Dimensions"]), metric["MetricName"]
-        counts = self.services.cloudwatch.counts(self.account, self.region, config, name, span)
-        return {"Id": query["Id"], "Timestamps": [*counts], "Values": [*counts.values()]}
+        asked = query["MetricStat"]
+        if asked["Period"] != _PERIOD:
+            raise AssertionError(f"the simulation's figures are by the minute, not {asked}")
+        metric = asked["Metric"]
+        arm = (self.account, self.region, *_arm(metric["Dimensions"]))
+        figures = self.services.cloudwatch.figures(arm, metric["MetricName"], asked["Stat"], span)
+        return {"Id": query["Id"], "Timestamps": [*figures], "Values": [*figures.values()]}
 
 
-def _config(dimensions: list[dict[str, str]]) -> str:
-    return next(d["Value"] for d in dimensions if d["Name"] == "EndpointConfigName")
+def _pages(results: list[Document]) -> Iterator[Document]:
+    """A long answer comes in two pages: the earlier half of every series, then the later one."""
+    if max(len(each["Values"]) for each in results) < _ONE_PAGE:
+        yield {"MetricDataResults": results}
+        return
+    for half in (slice(None, _ONE_PAGE), slice(_ONE_PAGE, None)):
+        yield {"MetricDataResults": [_part(each, half) for each in results]}
+
+
+def _part(series: Document, part: slice) -> Document:
+    return {name: each if name == "Id" else each[part] for name, each in series.items()}
+
+
+def _arm(dimensions: list[dict[str, str]]) -> tuple[str, str]:
+    """Configuration and variant."""
+    named = {each["Name"]: each["Value"] for each in dimensions}
+    return named["EndpointConfigName"], named["VariantName"]
 
 
 @dataclass

@@ -7,13 +7,17 @@ All but one begin alike: the first version goes live. What they have in common i
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
+from msgspec import structs
 from sageops.policy import (
     AllAtOnce,
     Canary,
     Checks,
     Policy,
+    Progressive,
     RealTime,
+    Shadow,
     SmokeRequest,
     Stage,
     Target,
@@ -75,6 +79,14 @@ def _then(*items: Item) -> Story:
     return replace(FIRST, items=(*FIRST.items, *items, replace(_GATE, label="churn.2")))
 
 
+def _by(**changes: Any) -> Policy:
+    """The policy with these changes of production."""
+    staging, production = _POLICY.stages
+    return structs.replace(_POLICY, stages=(staging, structs.replace(production, **changes)))
+
+
+_GOOD = Registers(25, "churn", "churn.2", "good", approved=True)
+
 STORIES: dict[str, Story] = {
     "the first goes live": FIRST,
     "the first fails": replace(
@@ -90,6 +102,14 @@ STORIES: dict[str, Story] = {
         FleetFails(25, "churn", "staging", "SERVICE"),
         Registers(26, "churn", "churn.2", "good", approved=False),
         Says(27, "approves", "churn.2"),
+    ),
+    "step by step, and aborted at a share": replace(
+        _then(_GOOD, Says(45, "aborts", "churn.2")),
+        policies=(_by(rollout=Progressive((50, 100), 15)),),
+    ),
+    "in the shadow, then step by step": replace(
+        _then(_GOOD),
+        policies=(_by(rollout=Progressive((50, 100), 10), shadow=Shadow(100, 15)),),
     ),
 }
 HOWS: tuple[How, ...] = ("crash before", "crash after", "request lost", "answer lost")
@@ -109,7 +129,7 @@ def cut_off(
     usual = undisturbed(story)
     before = 0
     if story is not FIRST and story.items[: len(FIRST.items)] == FIRST.items:
-        before = undisturbed(FIRST).wire.counts[operation]
+        before = undisturbed(replace(story, items=FIRST.items)).wire.counts[operation]
     for occurrence in range(before + 1, usual.wire.counts[operation] + 1, every):
         for how in hows:
             fault = CallFails(operation, occurrence, how)

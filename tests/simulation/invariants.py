@@ -8,9 +8,14 @@ import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
 from sageops.conditions import find, phase
-from sageops.model import Live, Release, StageRun
+from sageops.evidence import Counts, Minute, judge
+from sageops.model import Entry, Live, Release, StageRun
 from sageops.moves import current_run
+from sageops.names import BESIDE, SHADOW
+from sageops.policy import Evidence, Progressive, Stage
+from sageops.watch import criteria
 
 from local.simulator.site import Document
 from tests.simulation.wire import CHANGES, Call
@@ -19,8 +24,16 @@ from tests.simulation.world import BOUND, HUB, Change, World
 __all__ = ["INVARIANTS", "differences", "ends", "letters", "restless"]
 
 _BUSY = {"Creating", "Updating", "RollingBack", "Deleting"}
-_MOVES = {"sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:DeleteEndpoint"}
+_SHIFT = "sagemaker:UpdateEndpointWeightsAndCapacities"
+_MOVES = {
+    "sagemaker:CreateEndpoint",
+    "sagemaker:UpdateEndpoint",
+    "sagemaker:DeleteEndpoint",
+    _SHIFT,
+}
 _TOWARDS = {"sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"}
+_SKEW = timedelta(seconds=30)
+_NOBODY = Counts()
 _SERVICE_FAILURE = "Request to service failed"
 
 
@@ -56,7 +69,7 @@ def one_update_at_a_time(world: World) -> Iterator[str]:
 
 def _holds_endpoint(run: StageRun) -> bool:
     return run.step in ("checking", "baking", "stopping") or (
-        run.step == "deploying" and run.asked_at is not None
+        run.step in ("mirroring", "shifting", "deploying") and run.asked_at is not None
     )
 
 
@@ -90,6 +103,9 @@ def _lacks(world: World, call: Call, release: Release, run: StageRun) -> Iterato
         if not any(word >= release.admitted_at - timedelta(minutes=1) for word in words):
             yield "nobody approved the stage"
     made_of = _made_of(world, call.account, call.region, run.config)
+    trial = call.parameters["EndpointConfigName"]
+    if trial in world.trials:
+        yield from _wrong_trial(world, call, run, trial)
     pinned = release.artifact.sha256 if release.artifact is not None else ""
     if made_of != (release.detail.image, pinned):
         yield f"it is made of {made_of}, not of what was approved"
@@ -99,6 +115,18 @@ def _lacks(world: World, call: Call, release: Release, run: StageRun) -> Iterato
             yield f"{earlier.stage} is only {earlier.step}"
         elif _made_of(world, target.account, target.region, earlier.config) != made_of:
             yield f"{earlier.stage} passed with other bytes"
+
+
+def _wrong_trial(world: World, call: Call, run: StageRun, trial: str) -> Iterator[str]:
+    """A trial holds the new version, and beside it what the endpoint serves: no third one."""
+    configs = world.simulator.site(call.account, call.region).state["endpoint-configs"]
+    [present] = configs[run.replaced]["ProductionVariants"]
+    main, *others = configs[trial]["ProductionVariants"]
+    others += configs[trial].get("ShadowProductionVariants", [])
+    if main["ModelName"] != present["ModelName"]:
+        yield f"{trial} would have {main['ModelName']} answer in place of {present['ModelName']}"
+    if [each["ModelName"] for each in others] != [run.config]:
+        yield f"{trial} compares {others}, not {run.config}"
 
 
 def _approved_since(history: list[tuple[datetime, str]], began: datetime) -> bool:
@@ -121,11 +149,17 @@ def _served_in_the_end(world: World) -> Iterator[str]:
             continue
         target = stage.target
         there = world.endpoint(target.account, target.region, target.endpoint)
-        if there is None or there.config_name not in world.configs:
+        if there is None:
             continue
-        _, version, _ = world.configs[there.config_name]
+        owner = world.configs.get(there.config_name) or world.trials.get(there.config_name)
+        if owner is None:
+            continue
+        version = owner[1]
         approval = world.approval(group, version)
         release = world.releases[group, version]
+        if stage.name != release.runs[-1].stage:
+            # A stage on the way, under the policy that it was admitted with.
+            continue
         if approval not in ("Approved", "") and not _is_blocked(release):
             yield f"{stage.name} serves {release.name}, which is {approval}, and nobody was told"
 
@@ -135,12 +169,14 @@ def _served_in_the_end(world: World) -> Iterator[str]:
 
 def stopped_goes_no_further(world: World) -> Iterator[str]:
     """After a regressed verdict, an alarm or an abort, a release goes no further, and the endpoint
-    ends on the last good configuration: the latest that baked and was not taken back since.
+    ends on the last good configuration: the latest that baked and was not taken back since. Beside
+    the present version, it has more of the requests only when the evidence, a person or the policy
+    says so.
 
     Where nothing good is known, there is nothing to hold it to.
     """
     for call in _accepted(world, _TOWARDS):
-        owner = world.configs.get(call.parameters["EndpointConfigName"])
+        owner = _owner(world, call.parameters["EndpointConfigName"])
         if owner is None:
             continue
         group, version, stage = owner
@@ -151,10 +187,107 @@ def stopped_goes_no_further(world: World) -> Iterator[str]:
         aborted = world.aborts.get((release.group, release.version))
         if aborted is not None and aborted < call.began:
             yield f"{release.name} went to {run.stage} after it was aborted"
+    for call in _accepted(world, {_SHIFT}):
+        acting = _acting(call)
+        stopped = [at for whose, at in world.stopped.items() if whose[:2] == acting]
+        if _share(call) and any(at < call.at for at in stopped):
+            yield f"{acting} was stopped and got {_share(call)} % of the requests"
     for change in world.new_changes:
         yield from _live_under_alarm(world, change)
+        yield from _gone_on_unasked(world, change)
     if world.over:
         yield from _last_good(world)
+
+
+def _share(call: Call) -> int:
+    """The percentage that a call gives to the version beside the present one."""
+    wanted = call.parameters["DesiredWeightsAndCapacities"]
+    weights = {each["VariantName"]: each["DesiredWeight"] for each in wanted}
+    return round(100 * weights[BESIDE] / sum(weights.values()))
+
+
+def _gone_on_unasked(world: World, change: Change) -> Iterator[str]:
+    """Whether a comparison was ended, or the next step of it begun, for no good reason."""
+    for version, release in change.releases.items():
+        old = change.old_releases.get(version)
+        if old is None or old.admitted_at != release.admitted_at:
+            continue
+        for before, after in zip(old.runs, release.runs, strict=True):
+            begun = before.since is not None and before.compared_since is not None
+            goes_on = (after.step, after.share) != (before.step, before.share)
+            if before.step not in ("mirroring", "shifting") or not begun or not goes_on:
+                continue
+            if after.stop is None and not _may_go_on(world, change, old, before):
+                where = f"{release.name} in {after.stage}"
+                yield f"{where} went on from {before.step} at {before.share} % without a reason"
+
+
+def _may_go_on(world: World, change: Change, release: Release, run: StageRun) -> bool:
+    stage = world.policies[release.group, release.policy_version].stage(run.stage)
+    evidence = stage.checks.evidence or Evidence()
+    word = world.wish(release.group, release.version).promoted.get(run.stage)
+    if word is not None and run.asked_at is not None and word.at >= run.asked_at:
+        return True
+    rollout, shadow = stage.rollout, stage.shadow
+    if run.step == "mirroring":
+        assert shadow is not None
+        allowed = shadow.minutes
+    else:
+        assert isinstance(rollout, Progressive)
+        allowed = rollout.step_minutes
+    assert run.since is not None
+    # Each of two places may be off by a quarter of a minute.
+    is_over = change.at + _SKEW >= run.since + timedelta(minutes=allowed)
+    if is_over and (run.share == 100 or evidence.undecided == "promote"):
+        return True
+    return run.share < 100 and _is_shown_healthy(world, change, stage, run, evidence)
+
+
+def _is_shown_healthy(
+    world: World, change: Change, stage: Stage, run: StageRun, evidence: Evidence
+) -> bool:
+    """By the figures that CloudWatch had: those of the step's closed minutes, give or take one."""
+    beside = SHADOW if run.step == "mirroring" else BESIDE
+    where = (stage.target.account, stage.target.region, run.trials[-1])
+    assert run.since is not None
+    is_first = run.since == run.compared_since
+    warm_up = evidence.warm_up_minutes if is_first else 0
+    wanted = replace(criteria(evidence), warm_up_minutes=warm_up)
+    begin = run.since.replace(second=0, microsecond=0) + timedelta(minutes=not is_first)
+    for late in (0, 1, 2):
+        span = (begin, change.at - timedelta(minutes=late))
+        minutes = _minutes(world, where, beside, span, evidence.slow_ms)
+        if judge(minutes, wanted, 0).ruling == "healthy":
+            return True
+    return False
+
+
+def _minutes(
+    world: World,
+    where: tuple[str, str, str],
+    beside: str,
+    span: tuple[datetime, datetime],
+    slow_ms: int | None,
+) -> dict[str, tuple[Minute, ...]]:
+    bad = {"server errors": "Invocation5XXErrors", "client errors": "Invocation4XXErrors"}
+
+    def counts(variant: str, name: str) -> dict[datetime, Counts]:
+        arm = (*where, variant)
+        requests = world.cloudwatch.figures(arm, "Invocations", "Sum", span)
+        if name in bad:
+            errors = world.cloudwatch.figures(arm, bad[name], "Sum", span)
+        else:
+            quick = world.cloudwatch.figures(arm, "ModelLatency", f"TC(:{slow_ms}000)", span)
+            errors = {at: of - quick[at] for at, of in requests.items()}
+        return {at: Counts(int(of), int(errors[at])) for at, of in requests.items()}
+
+    names = [*bad, *(["slow answers"] if slow_ms is not None else [])]
+    found: dict[str, tuple[Minute, ...]] = {}
+    for name in names:
+        old, new = counts("main", name), counts(beside, name)
+        times = sorted(old.keys() | new.keys())
+        found[name] = tuple(Minute(old.get(at, _NOBODY), new.get(at, _NOBODY), at) for at in times)
+    return found
 
 
 def _live_under_alarm(world: World, change: Change) -> Iterator[str]:
@@ -265,6 +398,9 @@ def _waits(world: World, release: Release) -> bool:
     blocked = find(release.conditions, "Blocked")
     if blocked is not None and blocked.status and blocked.reason in ("NotFound", "Refused"):
         return True
+    if blocked is not None and blocked.status and blocked.reason == "Undecided":
+        word = wish.promoted.get(run.stage)
+        return word is None or (run.asked_at is not None and word.at < run.asked_at)
     paused = find(release.conditions, "Paused")
     if wish.paused is not None and paused is not None and paused.status:
         return True
@@ -316,21 +452,28 @@ def _once(world: World, call: Call) -> tuple[str, ...] | None:
             life = world.releases[acting].admitted_at.isoformat() if acting else ""
             target = (given["EndpointName"], given["EndpointConfigName"])
             return (*where, *target, "for", str(acting), life)
+        case "sagemaker:UpdateEndpointWeightsAndCapacities":
+            acting = _acting(call)
+            life = world.releases[acting].admitted_at.isoformat() if acting else ""
+            share = f"{_share(call)} %"
+            return (*where, given["EndpointName"], share, "for", str(acting), life)
         case _:
             return None
 
 
 def _allowances(world: World, call: Call) -> int:
     """How often it may be done again: forward after failures of the service, back after any."""
+    given = call.parameters
+    if call.operation == _SHIFT:
+        return world.changed_by_hand[given["EndpointName"]]
     if call.operation not in _TOWARDS:
         return 0
-    given = call.parameters
-    owner = world.configs.get(given["EndpointConfigName"])
+    owner = _owner(world, given["EndpointConfigName"])
     is_forward = owner is not None and owner[:2] == _acting(call)
     counted = world.service_failures if is_forward else world.failures
     failures = counted[given["EndpointName"], given["EndpointConfigName"]]
-    # An endpoint that somebody deletes by hand while it is in our hands is made again.
-    return failures + world.deleted_by_hand[given["EndpointName"]]
+    # What somebody changes by hand while it is in our hands, or where it is to be, is made again.
+    return failures + world.changed_by_hand[given["EndpointName"]]
 
 
 def differences(world: World, twin: World) -> Iterator[str]:
@@ -399,7 +542,8 @@ def failed_is_not_tried_again(world: World) -> Iterator[str]:
     approves it again, asks for it anew.
     """
     for call, release, run in _forward(world):
-        key = (call.account, call.parameters["EndpointName"], run.config)
+        config = call.parameters["EndpointConfigName"]
+        key = (call.account, call.parameters["EndpointName"], config)
         failed_at, reason = world.failed_configs.get(key, (call.at, ""))
         if failed_at >= call.at or reason.startswith(_SERVICE_FAILURE) or "/stop]" in reason:
             continue
@@ -422,6 +566,10 @@ def rollback_stays_possible(world: World) -> Iterator[str]:
         needed: list[Live] = [] if live is None else [live]
         if live is not None and live.replaced is not None:
             needed.append(live.replaced)
+        for version in head.open if head is not None else ():
+            for run in world.releases[group, version].runs:
+                if run.stage == stage.name and run.replaced and _holds_endpoint(run):
+                    needed.append(Live(0, run.replaced, world.clock.now))
         site = world.simulator.site(stage.target.account, stage.target.region)
         for each in needed:
             config = site.state.get("endpoint-configs", {}).get(each.config)
@@ -457,6 +605,9 @@ _ONCE = {
     "Rejected",
     "Aborted",
     "Superseded",
+    "ShadowPassed",
+    "CorrectionFailed",
+    "Adopted",
 }
 
 
@@ -475,11 +626,8 @@ def people_are_told_once(world: World) -> Iterator[str]:
 
 
 def _said_before(
-    world: World, change: Change, version: int | None, what: str, entry: object
+    world: World, change: Change, version: int | None, what: str, entry: Entry
 ) -> Iterator[str]:
-    from sageops.model import Entry
-
-    assert isinstance(entry, Entry)
     if version is None or entry.severity == "record":
         return
     release = world.releases[change.group, version]
@@ -496,12 +644,39 @@ def _said_before(
         world.times[key] += 1
         if world.times[key] > fired:
             yield f"{release.name}: {entry.why} is told {world.times[key]} times"
+    if what == "Undecided":
+        run = current_run(release)
+        step = (run.step, str(run.share), str(run.since))
+        key = ("told", release.name, what, str(entry.stage), *step)
+        world.times[key] += 1
+        if world.times[key] > 1:
+            yield f"{release.name} is told to be undecided in {entry.stage} again"
+    if what == "Stuck":
+        # Once on the way to live, once on the way back from it.
+        key = ("told", release.name, what, str(entry.stage), str(current_run(release).begun_at))
+        world.times[key] += 1
+        if world.times[key] > 1:
+            yield f"{release.name} is told to be stuck in {entry.stage} again"
+    if what == "Drifted":
+        yield from _drifted_again(world, change, entry)
     if what in _ONCE:
         life = release.admitted_at.isoformat()
         key = ("told", release.name, life, what, str(entry.stage), entry.severity)
         world.times[key] += 1
         if world.times[key] > 1:
             yield f"{release.name}: {what} in {entry.stage} is said again: {entry.why}"
+
+
+def _drifted_again(world: World, change: Change, entry: Entry) -> Iterator[str]:
+    """Each change by hand is told once, and nothing else is taken for one."""
+    assert entry.version is not None and entry.stage is not None
+    release = world.releases[change.group, entry.version]
+    policy = world.policies[change.group, release.policy_version]
+    endpoint = policy.stage(entry.stage).target.endpoint
+    key = ("told", "Drifted", endpoint)
+    world.times[key] += 1
+    if world.times[key] > world.changed_by_hand[endpoint]:
+        yield f"{endpoint} is told to have drifted for the {world.times[key]}. time: {entry.why}"
 
 
 def _told_in_the_end(world: World) -> Iterator[str]:
@@ -537,7 +712,10 @@ def _wants_telling(world: World, release: Release) -> str:
         return "Registered"
     if current_run(release).step == "gate":
         return "GateWaiting"
-    return "Blocked" if _is_blocked(release) else ""
+    if not _is_blocked(release):
+        return ""
+    blocked = find(release.conditions, "Blocked")
+    return "Undecided" if blocked is not None and blocked.reason == "Undecided" else "Blocked"
 
 
 # ---------------------------------------------------------------- 9
@@ -545,7 +723,7 @@ def _wants_telling(world: World, release: Release) -> str:
 _ENTRIES = {
     "s3:CopyObject": {"ArtifactCopied", "ArtifactChanged"},
     "sagemaker:CreateModel": {"ModelCreated"},
-    "sagemaker:CreateEndpointConfig": {"ConfigCreated"},
+    "sagemaker:CreateEndpointConfig": {"ConfigCreated", "TrialCreated"},
     "cloudwatch:PutMetricAlarm": {"AlarmsCreated"},
     "cloudwatch:PutMetricData": {"StopSignalled", "TakenBack"},
     # A worker that crashed after its call leaves it to the next to say what came of it.
@@ -559,6 +737,7 @@ _ENTRIES = {
         "TriedAgain",
         "Blocked",
     },
+    "sagemaker:UpdateEndpointWeightsAndCapacities": {"ShareAsked", "Shifted", "TakenBack"},
     "sagemaker:DeleteEndpoint": {"DeletionAsked", "TakenBack"},
     "sagemaker:StartPipelineExecution": {"TrainingStarted"},
 }
@@ -573,7 +752,10 @@ def every_change_is_logged(world: World) -> Iterator[str]:
         moved = any(
             _moved(old, change.releases[version]) for version, old in change.old_releases.items()
         )
-        if (moved or change.head.live != change.old_head.live) and not change.entries:
+        # What a claim begins is said when it is known what came of it.
+        is_claim = change.head.intent is not None
+        changed = change.head.live != change.old_head.live and not is_claim
+        if (moved or changed) and not change.entries:
             yield f"{change.group}: status changed without a word in the log"
         for position, entry in change.entries:
             if not entry.why or not entry.by:
@@ -636,13 +818,18 @@ def _accepted(world: World, operations: frozenset[str] | set[str]) -> Iterator[C
 
 
 def _forward(world: World) -> Iterator[tuple[Call, Release, StageRun]]:
-    """New calls that bring a release's own configuration to an endpoint."""
+    """New calls that bring a release's own configuration, or its trial, to an endpoint."""
     for call in _accepted(world, _TOWARDS):
-        owner = world.configs.get(call.parameters["EndpointConfigName"])
+        owner = _owner(world, call.parameters["EndpointConfigName"])
         if owner is None or _acting(call) != owner[:2]:
             continue
         release = world.releases[owner[0], owner[1]]
         yield call, release, release.run(owner[2])
+
+
+def _owner(world: World, config: str) -> tuple[str, int, str] | None:
+    """The group, version and stage that a configuration, or a trial, was made for."""
+    return world.configs.get(config) or world.trials.get(config)
 
 
 def _acting(call: Call) -> tuple[str, int] | None:

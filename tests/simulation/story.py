@@ -18,9 +18,11 @@ from sageops.policy import (
     Evidence,
     Linear,
     Policy,
+    Progressive,
     RealTime,
     Rolling,
     Rollout,
+    Shadow,
     SmokeRequest,
     Stage,
     Target,
@@ -46,6 +48,7 @@ __all__ = [
     "Registers",
     "RevokesSessions",
     "Says",
+    "ShiftsTraffic",
     "SkewsClock",
     "Story",
     "TellingCrashes",
@@ -82,6 +85,7 @@ Word = Literal[
     "aborts",
     "pauses",
     "resumes",
+    "promotes",
     "deletes the package of",
     "overwrites the artefact of",
 ]
@@ -139,6 +143,20 @@ class ChangesEndpoint:
 
     def __str__(self) -> str:
         return f"{_clock(self.at)} somebody {self.how} the endpoint {self.group}-{self.stage}"
+
+
+@dataclass(frozen=True)
+class ShiftsTraffic:
+    """Somebody changes the weights of an endpoint by hand, so many minutes after two versions are
+    beside each other there."""
+
+    group: str
+    stage: str
+    after: float
+
+    def __str__(self) -> str:
+        where = f"{self.group}-{self.stage}"
+        return f"somebody shifts the traffic of {where} {self.after:g} minutes into a comparison"
 
 
 # ---------------------------------------------------------------- what the world does
@@ -305,6 +323,7 @@ class CallFails:
 People = Registers | Says | OpensGate | PushesPolicy | WantsTraining
 Fault = (
     ChangesEndpoint
+    | ShiftsTraffic
     | FiresAlarm
     | FleetFails
     | Maintains
@@ -324,15 +343,17 @@ Item = People | Fault
 @dataclass(frozen=True)
 class Story:
     """`calm`: people act only when all that came of their last word is over, so that what they do
-    does not depend on how fast the releases go."""
+    does not depend on how fast the releases go. `silent`: groups whose endpoints nobody asks."""
 
     seed: int
     policies: tuple[Policy, ...]
     items: tuple[Item, ...]
     calm: bool = False
+    silent: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"  policy: {_shown(policy)}" for policy in self.policies]
+        lines += [f"  nobody asks the endpoints of {group}" for group in self.silent]
         return "\n".join([*lines, *(f"  {item}" for item in self.items)])
 
 
@@ -347,7 +368,8 @@ def _clock(minutes: float) -> str:
 
 def _shown(policy: Policy) -> str:
     stages = ", ".join(
-        f"{stage.name} ({type(stage.rollout).__name__}, {stage.gate} gate)"
+        f"{stage.name} ({'shadow, ' if stage.shadow is not None else ''}"
+        f"{type(stage.rollout).__name__}, {stage.gate} gate)"
         for stage in policy.stages
     )
     return f"{policy.group}: {stages}"
@@ -367,7 +389,8 @@ def story(seed: int) -> Story:
     if any(policy.training for policy in policies):
         people.append(WantsTraining(chance.uniform(0, 75)))
     faults = list(_faults(chance, policies, calm))
-    return Story(seed, policies, (*people, *faults), calm)
+    silent = tuple(name for name in names if chance.random() < 0.08)
+    return Story(seed, policies, (*people, *faults), calm, silent)
 
 
 _STAGES = {
@@ -381,14 +404,14 @@ def _policy(chance: random.Random, group: str, calm: bool = False) -> Policy:
     wanted = chance.choices(
         (("production",), ("staging", "production"), tuple(_STAGES)), (52, 42, 6)
     )[0]
-    stages = tuple(_stage(chance, group, name) for name in wanted)
+    stages = tuple(_stage(chance, group, name, calm) for name in wanted)
     # How often it is trained depends on how many nights a story takes.
     trained = chance.random() < 0.15 and not calm
     training = Training(f"{group}-training") if trained else None
     return Policy(group, stages, training)
 
 
-def _stage(chance: random.Random, group: str, name: str) -> Stage:
+def _stage(chance: random.Random, group: str, name: str, calm: bool) -> Stage:
     account, region = _STAGES[name]
     smoke = (SmokeRequest('{"instances": [[1.0]]}', expect="predictions", latency_ms=60_000),)
     alarms = Alarms(
@@ -398,17 +421,37 @@ def _stage(chance: random.Random, group: str, name: str) -> Stage:
     checks = Checks(
         smoke=smoke if chance.random() < 0.7 else (),
         alarms=alarms,
-        evidence=Evidence() if chance.random() < 0.03 else None,
+        evidence=_evidence(chance) if chance.random() < 0.1 else None,
         bake_minutes=chance.choice((0, 0, 5, 10, 20)),
     )
     return Stage(
         name,
         Target(account, region, f"{group}-{name}"),
         RealTime("ml.m5.large", 10),
-        _rollout(chance),
+        _progressive(chance, calm) if chance.random() < 0.16 else _rollout(chance),
         checks,
         "manual" if name != "staging" and chance.random() < 0.4 else "auto",
+        # Half of the requests settle it within ten minutes, one way or the other.
+        Shadow(50, 30 if calm else chance.choice((5, 15))) if chance.random() < 0.1 else None,
+        chance.choices(("tell", "correct", "adopt"), (50, 30, 20))[0],
+        # Hardly ever so short that a release is stuck.
+        chance.choice((20, 60)) if chance.random() < 0.1 and not calm else None,
     )
+
+
+def _evidence(chance: random.Random) -> Evidence:
+    return Evidence(
+        warm_up_minutes=chance.choice((0, 3)),
+        slow_ms=chance.choice((None, 500)),
+        undecided=chance.choice(("hold", "extend", "promote", "rollback")),
+    )
+
+
+def _progressive(chance: random.Random, calm: bool) -> Progressive:
+    if calm:
+        return Progressive((50, 100), 30)
+    steps = chance.choice(((50, 100), (50,), (1, 50, 100), (20, 60)))
+    return Progressive(steps, chance.choice((5, 10, 15)))
 
 
 def _rollout(chance: random.Random) -> Rollout:
@@ -423,7 +466,8 @@ def _rollout(chance: random.Random) -> Rollout:
             return Rolling(chance.choice((20, 50)), chance.choice((2, 5)))
 
 
-_BEHAVIOURS = ("good", "sick", "rude", "bad", "late:12", "late:30")
+_BEHAVIOURS = ("good", "sick", "rude", "bad", "late:12", "late:30", "weak", "picky", "slow")
+_OFTEN = (58, 6, 6, 9, 9, 6, 3, 2, 2)
 # Those that do not depend on when they are looked at.
 _TIMELESS = 3
 
@@ -431,12 +475,14 @@ _TIMELESS = 3
 def _people(chance: random.Random, policy: Policy, calm: bool) -> list[Item]:
     items: list[Item] = []
     at = 0.0
-    for number in range(1, chance.choices((1, 2, 3), (54, 37, 9))[0] + 1):
+    # A first version is compared with nothing.
+    often = (15, 65, 20) if any(map(_compares, policy.stages)) else (58, 34, 8)
+    for number in range(1, chance.choices((1, 2, 3), often)[0] + 1):
         label = f"{policy.group}.{number}"
         at += chance.choice((1.0, 5.0, 20.0, 40.0, 60.0)) * chance.random()
         approved = chance.random() < 0.5
         known = _TIMELESS if calm else None
-        behaviour = chance.choices(_BEHAVIOURS[:known], (62, 6, 6, 9, 9, 8)[:known])[0]
+        behaviour = chance.choices(_BEHAVIOURS[:known], _OFTEN[:known])[0]
         items.append(Registers(at, policy.group, label, behaviour, approved))
         if not approved and chance.random() < 0.95:
             items.append(Says(at + chance.uniform(0.1, 15), "approves", label))
@@ -446,9 +492,15 @@ def _people(chance: random.Random, policy: Policy, calm: bool) -> list[Item]:
             if stage.gate == "manual" and chance.random() < 0.9
         )
         items.extend(_changes_of_mind(chance, label, at, calm))
+        if chance.random() < 0.1 and not calm:
+            items.append(Says(at + chance.uniform(5, 90), "promotes", label))
     if chance.random() < 0.06 and not calm:
         items.append(PushesPolicy(chance.uniform(1, at + 60), _policy(chance, policy.group)))
     return items
+
+
+def _compares(stage: Stage) -> bool:
+    return stage.shadow is not None or isinstance(stage.rollout, Progressive)
 
 
 def _changes_of_mind(chance: random.Random, label: str, at: float, calm: bool) -> list[Item]:
@@ -488,6 +540,8 @@ OPERATIONS: dict[str, int] = {
     "sagemaker:CreateEndpointConfig": 3,
     "sagemaker:CreateEndpoint": 2,
     "sagemaker:UpdateEndpoint": 2,
+    "sagemaker:UpdateEndpointWeightsAndCapacities": 2,
+    "sagemaker:DescribeEndpointConfig": 1,
     "sagemaker:DeleteEndpoint": 1,
     "sagemaker:UpdateModelPackage": 5,
     "sagemaker:InvokeEndpoint": 2,
@@ -499,12 +553,17 @@ OPERATIONS: dict[str, int] = {
     "cloudwatch:PutMetricAlarm": 6,
     "cloudwatch:DescribeAlarms": 20,
     "cloudwatch:PutMetricData": 1,
-    "cloudwatch:GetMetricData": 1,
+    "cloudwatch:GetMetricData": 12,
 }
 _READS = ("Batch", "Get", "Query", "Head", "List", "Describe")
 # Those that change something: each is to be cut off before its effect and after it.
 CHANGES = tuple(name for name in OPERATIONS if not name.partition(":")[2].startswith(_READS))
 _WAY_BACK = ("sagemaker:DeleteEndpoint", "cloudwatch:PutMetricData", "cloudwatch:GetMetricData")
+_OF_TRIALS = (
+    "sagemaker:UpdateEndpointWeightsAndCapacities",
+    "sagemaker:DescribeEndpointConfig",
+    "cloudwatch:GetMetricData",
+)
 _HOWS: tuple[How, ...] = (
     "crash before",
     "crash before",
@@ -636,6 +695,23 @@ def _by_hand(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     return [ChangesEndpoint(chance.uniform(5, 75), group, stage, how)]
 
 
+def _weights(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    """Where the policy shifts it step by step, if it does anywhere."""
+    stages = [
+        (policy.group, stage.name)
+        for policy in policies
+        for stage in policy.stages
+        if isinstance(stage.rollout, Progressive)
+    ]
+    group, stage = chance.choice(stages) if stages else _anywhere(chance, policies)
+    return [ShiftsTraffic(group, stage, round(chance.uniform(0, 12), 1))]
+
+
+def _trials(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
+    """What is called for a trial only."""
+    return [_call(chance, _HOWS, chance.choice(_OF_TRIALS)) for _ in range(2)]
+
+
 def _alarms(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     group, stage = _anywhere(chance, policies)
     return [FiresAlarm(chance.uniform(5, 75), group, stage, chance.choice((5, 15)))]
@@ -689,7 +765,9 @@ _KINDS: tuple[tuple[Maker, int], ...] = (
     (_throttling, 3),
     (_fleets, 6),
     (_maintenance, 2),
-    (_by_hand, 3),
+    (_by_hand, 5),
+    (_weights, 3),
+    (_trials, 3),
     (_alarms, 2),
     (_region, 3),
     (_sessions, 2),
@@ -713,6 +791,8 @@ FAULTS: tuple[str, ...] = (
     "functions deployed",
     "endpoint updated by hand",
     "endpoint deleted by hand",
+    "traffic shifted by hand",
+    "promoted",
     "package deleted",
     "artefact overwritten",
 )

@@ -35,6 +35,14 @@ def test_the_stories_come_to_everything_that_a_release_can_come_to() -> None:
             "churn-production-v2 InService",
             ["Superseded", "Live"],
         ),
+        "step by step, and aborted at a share": (
+            "churn-production-v1 InService",
+            ["Live", "Aborted"],
+        ),
+        "in the shadow, then step by step": (
+            "churn-production-v2 InService",
+            ["Superseded", "Live"],
+        ),
     }
     called = sum((world.wire.counts for world in worlds.values()), Counter[str]())
     assert [name for name in CHANGES if not called[name]] == []

@@ -5,15 +5,17 @@ Each world is watched by that one invariant alone, so that no other may be what 
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from msgspec.structs import replace as changed
-from sageops import advance, back, gate, moves, plan, rollout, settle
+from sageops import advance, back, gate, live, moves, plan, rollout, settle
 from sageops.adapters import endpoints, identity
 from sageops.adapters.store import Table
-from sageops.model import Live, Record
-from sageops.policy import Policy
+from sageops.model import Live, Record, Release, ShiftTraffic, View
+from sageops.policy import Policy, Progressive
+from sageops.strategies.trial import GoOn
 
 from tests.simulation import invariants
 from tests.simulation.every_call import FIRST
@@ -21,6 +23,7 @@ from tests.simulation.invariants import differences
 from tests.simulation.played import play_story
 from tests.simulation.story import (
     CallFails,
+    ChangesEndpoint,
     EventGoesWrong,
     FleetFails,
     Item,
@@ -30,13 +33,21 @@ from tests.simulation.story import (
     Registers,
     Says,
     Story,
+    WantsTraining,
 )
-from tests.simulation.world import World
+from tests.simulation.world import START, World
 
 Break = Callable[[pytest.MonkeyPatch], None]
 Invariant = Callable[[World], Iterator[str]]
 
 _PRODUCTION = Policy("churn", FIRST.policies[0].stages[1:])
+
+
+def replaced(**changes: Any) -> Policy:
+    """Production alone, with these changes."""
+    return Policy("churn", (changed(_PRODUCTION.stages[0], **changes),))
+
+
 _FIRST = Registers(1, "churn", "churn.1", "good", approved=True)
 _OPEN = OpensGate("churn.1", "production", 1)
 _LIVE = (_FIRST, _OPEN)
@@ -149,6 +160,50 @@ def log_names_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(gate, "entry", lambda *given, **named: moves.entry(*given, **{**named, "by": ""}))
 
 
+def shares_go_up_at_every_look(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rollout, "look", lambda trial: GoOn("nobody asked"))
+
+
+def a_trial_is_taken_for_undone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        back, "_undo", lambda view, release, run, seen, where: back.count(view, release, run, seen)
+    )
+
+
+def the_share_is_kept_on_the_way_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        back,
+        "ShiftTraffic",
+        lambda where, percent: ShiftTraffic(where, 60),
+    )
+
+
+def drift_is_forgotten_after_a_while(patch: pytest.MonkeyPatch) -> None:
+    drifted = live._drifted
+    remembered = [START]
+
+    def forgetful(view: View, release: Any, stage: Any, served: Live, seen: Any) -> Any:
+        if view.now > remembered[0] + timedelta(minutes=3):
+            remembered[0] = view.now
+            served = changed(served, drift=None)
+        return drifted(view, release, stage, served, seen)
+
+    patch.setattr(live, "_drifted", forgetful)
+
+
+def who_was_asked_is_forgotten_after_a_while(patch: pytest.MonkeyPatch) -> None:
+    act_on = rollout._act_on
+    asked = [START]
+
+    def forgetful(view: View, release: Release, *given: Any) -> Any:
+        if view.now > asked[0] + timedelta(minutes=3):
+            asked[0] = view.now
+            release = changed(release, conditions=())
+        return act_on(view, release, *given)
+
+    patch.setattr(rollout, "_act_on", forgetful)
+
+
 # Two workers on one message; the first stands still between its claim and its update.
 _TWO_WORKERS: tuple[Item, ...] = (
     MessageRepeats(1, 0),
@@ -158,6 +213,32 @@ _TWO_WORKERS: tuple[Item, ...] = (
 _DENIED = CallFails("s3:CopyObject", 1, "denied", 4 * 3600)
 _NO_EVENTS = tuple(EventGoesWrong(number, "dropped", 0) for number in range(1, 60))
 _FAILS = FleetFails(59, "churn", "production", "IMAGE")
+
+# Half of the requests, and then all of them.
+_PROGRESSIVE = replaced(rollout=Progressive((50, 100), 15))
+_BY_HAND = (ChangesEndpoint(40, "churn", "production", "updates"), WantsTraining(80))
+
+_ASKED = (*_LIVE, *second("good"), WantsTraining(180))
+
+# Those in which two versions are beside each other, or an endpoint is changed by hand.
+TRIALS: list[tuple[Invariant, Break, tuple[Item, ...]]] = [
+    (
+        invariants.stopped_goes_no_further,
+        shares_go_up_at_every_look,
+        (*_LIVE, *second("good")),
+    ),
+    (
+        invariants.stopped_goes_no_further,
+        a_trial_is_taken_for_undone,
+        (*_LIVE, *second("bad")),
+    ),
+    (
+        invariants.stopped_goes_no_further,
+        the_share_is_kept_on_the_way_back,
+        (*_LIVE, *second("bad")),
+    ),
+    (invariants.people_are_told_once, drift_is_forgotten_after_a_while, (*_LIVE, *_BY_HAND)),
+]
 
 CASES: list[tuple[Invariant, Break, tuple[Item, ...]]] = [
     (
@@ -218,7 +299,32 @@ CASES: list[tuple[Invariant, Break, tuple[Item, ...]]] = [
 def test_a_broken_core_is_caught(
     invariant: Invariant, broken: Break, items: tuple[Item, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    story = Story(0, (_PRODUCTION,), items)
+    _is_caught(Story(0, (_PRODUCTION,), items), invariant, broken, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("invariant", "broken", "items"), TRIALS, ids=[case[1].__name__ for case in TRIALS]
+)
+def test_a_core_that_is_broken_in_its_trials_is_caught(
+    invariant: Invariant, broken: Break, items: tuple[Item, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _is_caught(Story(0, (_PROGRESSIVE,), items), invariant, broken, monkeypatch)
+
+
+def test_a_person_who_is_asked_again_and_again_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks the endpoint, so that the evidence decides nothing."""
+    story = Story(0, (_PROGRESSIVE,), _ASKED, silent=("churn",))
+    _is_caught(
+        story,
+        invariants.people_are_told_once,
+        who_was_asked_is_forgotten_after_a_while,
+        monkeypatch,
+    )
+
+
+def _is_caught(
+    story: Story, invariant: Invariant, broken: Break, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert World(story, [invariant]).play().violation == ""
 
     broken(monkeypatch)

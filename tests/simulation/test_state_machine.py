@@ -18,7 +18,18 @@ from hypothesis.stateful import (
 )
 from msgspec.structs import replace
 from sageops import plan
-from sageops.policy import Alarms, AllAtOnce, Canary, Checks, Linear, Policy, Rolling, Rollout
+from sageops.policy import (
+    Alarms,
+    AllAtOnce,
+    Canary,
+    Checks,
+    Linear,
+    Policy,
+    Progressive,
+    Rolling,
+    Rollout,
+    Shadow,
+)
 
 from tests.simulation.every_call import FIRST
 from tests.simulation.invariants import INVARIANTS
@@ -41,6 +52,7 @@ from tests.simulation.story import (
     Registers,
     RevokesSessions,
     Says,
+    ShiftsTraffic,
     SkewsClock,
     Story,
     TellingCrashes,
@@ -69,13 +81,27 @@ class Releases(RuleBasedStateMachine):
         self.registered = 0
 
     @initialize(
-        rollout=st.sampled_from((AllAtOnce(), Canary(10, 5, 0), Linear(50, 2, 5), Rolling(50, 2))),
+        rollout=st.sampled_from(
+            (
+                AllAtOnce(),
+                Canary(10, 5, 0),
+                Linear(50, 2, 5),
+                Rolling(50, 2),
+                Progressive((50, 100), 10),
+            )
+        ),
+        shadow=st.sampled_from((None, Shadow(50, 10))),
         gate=st.sampled_from(("auto", "manual")),
         bake=st.sampled_from((0, 10)),
         skew=st.sampled_from((0, 14)),
     )
     def a_policy_is_pushed(
-        self, rollout: Rollout, gate: Literal["auto", "manual"], bake: int, skew: int
+        self,
+        rollout: Rollout,
+        shadow: Shadow | None,
+        gate: Literal["auto", "manual"],
+        bake: int,
+        skew: int,
     ) -> None:
         policy = Policy(
             GROUP,
@@ -83,6 +109,7 @@ class Releases(RuleBasedStateMachine):
                 replace(
                     stage,
                     rollout=rollout if name == "production" else stage.rollout,
+                    shadow=shadow if name == "production" else None,
                     gate=gate if name == "production" else "auto",
                     checks=Checks(_SMOKE, Alarms(names=(_alarm(name),)), bake_minutes=bake),
                 )
@@ -143,6 +170,10 @@ class Releases(RuleBasedStateMachine):
     @rule(stage=stages, how=st.sampled_from(("updates", "deletes")))
     def somebody_changes(self, stage: str, how: Literal["updates", "deletes"]) -> None:
         self.let(ChangesEndpoint(0, GROUP, stage, how))
+
+    @rule(stage=stages, after=st.sampled_from((0, 5)))
+    def somebody_shifts_the_traffic(self, stage: str, after: float) -> None:
+        self.let(ShiftsTraffic(GROUP, stage, after))
 
     @rule()
     def region_goes_down(self) -> None:

@@ -31,6 +31,7 @@ CHANGES = frozenset(
         "sagemaker:CreateEndpointConfig",
         "sagemaker:CreateEndpoint",
         "sagemaker:UpdateEndpoint",
+        "sagemaker:UpdateEndpointWeightsAndCapacities",
         "sagemaker:DeleteEndpoint",
         "sagemaker:UpdateModelPackage",
         "sagemaker:StartPipelineExecution",

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from typing import Any, Literal
 
 import msgspec
@@ -24,6 +23,8 @@ from sageops.errors import Conflict, TroubleError
 from sageops.events import Cause, Malformed, parse
 from sageops.messages import Places, message
 from sageops.model import Entry, Head, Release, ReleaseSpec
+from sageops.moves import current_run
+from sageops.names import BESIDE
 from sageops.policy import Policy, Stage
 from sageops.reconcile import reconcile
 
@@ -58,6 +59,7 @@ from tests.simulation.story import (
     Registers,
     RevokesSessions,
     Says,
+    ShiftsTraffic,
     SkewsClock,
     Story,
     TellingCrashes,
@@ -94,6 +96,7 @@ _LOOK_AT_REST = timedelta(minutes=10)
 _FAULTS_LAST = timedelta(hours=6)
 BOUND = timedelta(hours=30)
 
+_BY_HAND = {"VariantName": BESIDE, "DesiredWeight": 77.0}
 _REQUEUE = Cause("reconcile", "SageOps Requeue")
 _RULE_STATUSES = {"IN_SERVICE", "FAILED", "OUT_OF_SERVICE", "ROLLING_BACK", "DELETING"}
 
@@ -171,11 +174,14 @@ class World:
         self.aborts: dict[tuple[str, int], datetime] = {}
         self.deleted: set[tuple[str, int]] = set()
         self.by_hand: set[tuple[str, str]] = set()
-        self.deleted_by_hand: Counter[str] = Counter()
+        self.changed_by_hand: Counter[str] = Counter()
         self.failed_configs: dict[tuple[str, str, str], tuple[datetime, str]] = {}
         self.policies: dict[tuple[str, int], Policy] = {}
-        # Whose a configuration is: group, version, stage.
+        # Whose a configuration is: group, version, stage; trials hold somebody else's too.
         self.configs: dict[str, tuple[str, int, str]] = {}
+        self.trials: dict[str, tuple[str, int, str]] = {}
+        # When a release was stopped in a stage.
+        self.stopped: dict[tuple[str, int, str], datetime] = {}
         # Every call that had its effect, in order; whose operation moves an endpoint; how often
         # something was done that may be done once.
         self.effects: list[Call] = []
@@ -194,7 +200,7 @@ class World:
         self.wire = Wire(self.clock, self._fails, self.injected, status=self._status)
         self.simulator = Simulator(self.clock, self, self)
         self.simulator.faults = _Fleets(self._fleet_failure)
-        self.cloudwatch = CloudWatch(self.clock, self._alarm_changed)
+        self.cloudwatch = CloudWatch(self.clock, self._alarm_changed, self._is_silent)
         self.bucket = Bucket()
         self.items = Items(self._written)
         self.services = Services(
@@ -220,6 +226,7 @@ class World:
         self._telling_faults: dict[int, TellingCrashes] = {}
         self._message_faults: dict[int, MessageRepeats] = {}
         self._fleet_faults: dict[tuple[str, str], list[FleetFailure]] = {}
+        self._shifters: dict[str, ShiftsTraffic] = {}
         self._gatekeepers: dict[tuple[str, str], float] = {}
         self._counts: Counter[str] = Counter()
         self._told_positions: set[str] = set()
@@ -325,6 +332,8 @@ class World:
                 self._at(item.at, self._nightly)
             case ChangesEndpoint():
                 self._at(item.at, lambda: self._change_endpoint(item))
+            case ShiftsTraffic():
+                self._shifters[f"{item.group}-{item.stage}"] = item
             case FiresAlarm():
                 self._at(item.at, lambda: self._fire(item))
             case FleetFails():
@@ -359,6 +368,7 @@ class World:
             self._telling_faults,
             self._message_faults,
             self._fleet_faults,
+            self._shifters,
             self._fails,
             self.wire.denied,
         ):
@@ -478,6 +488,13 @@ class World:
                 return self._wish(group, version, wishes.pause(OWNER, "", now))
             case "resumes":
                 return self._wish(group, version, wishes.resume(OWNER, "", now))
+            case "promotes":
+                release = self.releases.get((group, version))
+                if release is None:
+                    return False
+                stage = current_run(release).stage
+                self.injected["promoted"] += 1
+                return self._wish(group, version, wishes.promote(stage, OWNER, "", now), stage)
 
     def _set_approval(self, group: str, version: int, status: str) -> bool:
         if (group, version) in self.deleted:
@@ -537,6 +554,10 @@ class World:
         there = self.endpoint(account, region, name)
         return "" if there is None else there.status
 
+    def _is_silent(self, endpoint: str) -> bool:
+        """Whether nobody asks it: endpoints are named after their groups."""
+        return endpoint.partition("-")[0] in self.story.silent
+
     def _named(self, group: str, stage: str) -> Stage | None:
         found = (each for name, each in self.stages() if (name, each.name) == (group, stage))
         return next(found, None)
@@ -549,21 +570,30 @@ class World:
         there = self.endpoint(target.account, target.region, target.endpoint)
         if there is None or there.status != "InService":
             return
+        where = (target.account, target.region)
         if item.how == "deletes":
-            self.deleted_by_hand[there.name] += 1
-            self._by_hand(target.account, target.region, "DeleteEndpoint", there.name, {})
+            self._by_hand(*where, "DeleteEndpoint", there.name, {})
         else:
-            self._make_foreign(target.account, target.region)
+            self._make_foreign(*where)
             config = {"EndpointConfigName": "by-hand"}
-            self._by_hand(target.account, target.region, "UpdateEndpoint", there.name, config)
+            self._by_hand(*where, "UpdateEndpoint", there.name, config)
         self.by_hand.add((item.group, item.stage))
-        self.ours[target.account, target.region, target.endpoint] = False
         self.injected[f"endpoint {item.how.removesuffix('s')}d by hand"] += 1
+
+    def _shift_traffic(self, account: str, region: str, there: Endpoint) -> None:
+        """Unless it is too late: it is as if it were not asked for."""
+        if there.status == "InService" and there.fleet and BESIDE in there.fleet.variants:
+            weights = {"DesiredWeightsAndCapacities": [_BY_HAND]}
+            operation = "UpdateEndpointWeightsAndCapacities"
+            self._by_hand(account, region, operation, there.name, weights)
+            self.injected["traffic shifted by hand"] += 1
 
     def _by_hand(
         self, account: str, region: str, operation: str, name: str, more: Document
     ) -> None:
         self.simulator.call(account, region, operation, {"EndpointName": name, **more})
+        self.changed_by_hand[name] += 1
+        self.ours[account, region, name] = False
 
     def _make_foreign(self, account: str, region: str) -> None:
         if "by-hand" in self.simulator.site(account, region).state.get("endpoint-configs", {}):
@@ -603,16 +633,16 @@ class World:
             self._fleet_faults.setdefault(where, []).append(FleetFailure[item.failure])
 
     def _fleet_failure(self, account: str, endpoint: str) -> FleetFailure | None:
-        """Only an update with a time limit may never end: SageMaker ends the others at last, when
-        is nowhere documented."""
+        """Only an update with a time limit may never end, one of ours with a guardrail: SageMaker
+        ends the others at last, when is nowhere documented."""
         armed = self._fleet_faults.get((account, endpoint), [])
-        creation = all(
-            there is None or there.fleet is None
+        endless = all(
+            there is None or there.fleet is None or there.deployment_config is None
             for site in (REGION, "us-east-1")
             for there in (self.endpoint(account, site, endpoint),)
         )
         of_ours = self.wire.actor is not None
-        if not armed or (armed[0] is FleetFailure.NEVER_ENDS and (creation or not of_ours)):
+        if not armed or (armed[0] is FleetFailure.NEVER_ENDS and (endless or not of_ours)):
             return None
         self.injected[f"fleet: {armed[0].name}"] += 1
         return armed.pop(0)
@@ -664,16 +694,13 @@ class World:
         if there is None:
             return
         self._note_failure(account, region, there)
-        serving: dict[str, bytes] = {}
-        if there.status not in ("Creating", "Failed", "Deleting"):
-            new = Fraction(0)
-            if there.pending is not None:
-                new = there.pending.traffic.get("main", Fraction(0))
-                if new > 0:
-                    serving[there.pending.fleet.config_name] = _artifact(there.pending.fleet)
-            if there.fleet is not None and new < 1:
-                serving[there.fleet.config_name] = _artifact(there.fleet)
-        self.cloudwatch.traffic(account, region, serving, name)
+        self.cloudwatch.traffic(account, region, there)
+        shifts = self._shifters.get(name)
+        compares = there.status == "InService" and there.fleet and BESIDE in there.fleet.variants
+        if shifts is not None and compares:
+            del self._shifters[name]
+            after = timedelta(minutes=shifts.after)
+            self._later(after, lambda: self._shift_traffic(account, region, there))
 
     def _note_failure(self, account: str, region: str, there: Endpoint) -> None:
         if there.status == "Failed":
@@ -1024,8 +1051,14 @@ class World:
         self.new_changes.append(change)
         for release in releases.values():
             for run in release.runs:
+                whose = (group, release.version, run.stage)
                 if run.config:
-                    self.configs[run.config] = (group, release.version, run.stage)
+                    self.configs[run.config] = whose
+                self.trials.update(dict.fromkeys(run.trials, whose))
+                if run.stop is None:
+                    self.stopped.pop(whose, None)
+                else:
+                    self.stopped.setdefault(whose, self.clock.now)
         self.heads[group] = head
         self.releases.update({(group, v): release for v, release in releases.items()})
         self.entries.setdefault(group, []).extend(entries)
@@ -1053,12 +1086,6 @@ class _Fleets(Faults):
 
     def fleet_failure(self, account: str, endpoint: str, config: str) -> FleetFailure | None:
         return self._ask(account, endpoint)
-
-
-def _artifact(fleet: Any) -> bytes:
-    containers = fleet.variants["main"].containers
-    artifact: bytes = containers[0].artifact if containers else b""
-    return artifact
 
 
 def _arn(group: str, version: int) -> str:

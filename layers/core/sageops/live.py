@@ -93,21 +93,27 @@ def _word(view: View, stage: str, live: Live, release: Release) -> Step | None:
     """Production serves no package that is not approved, and nothing that was aborted."""
     if stage != release.runs[-1].stage:
         return None
-    package = view.packages.get(release.version)
-    wish = view.records.wishes.get(release.version)
-    if package is not None and package.approval != "Approved":
-        by = view.details[release.version].modified_by
-        what = "rejected" if package.approval == "Rejected" else "no longer approved"
-        why = Stop("Rejected", "Rejected", f"The package was {what} in the registry by {by}.", by)
-    elif wish is not None and wish.aborted is not None:
-        why = Stop("Aborted", "Aborted", f"{wish.aborted.by} rolled it back.", wish.aborted.by)
-    else:
+    why = _against(view, release)
+    if why is None:
         return None
     if live.replaced is None:
         return _stuck_with(view, release, stage, why)
     # CloudWatch keeps the figures of single minutes for 15 days.
     why = replace(why, harm_since=max(live.since, later(view.now, days=-15)))
     return stop(view, release, release.run(stage), why)
+
+
+def _against(view: View, release: Release) -> Stop | None:
+    """A person's word by which this version should not be served."""
+    package = view.packages.get(release.version)
+    wish = view.records.wishes.get(release.version)
+    if package is not None and package.approval != "Approved":
+        by = view.details[release.version].modified_by
+        what = "rejected" if package.approval == "Rejected" else "no longer approved"
+        return Stop("Rejected", "Rejected", f"The package was {what} in the registry by {by}.", by)
+    if wish is not None and wish.aborted is not None:
+        return Stop("Aborted", "Aborted", f"{wish.aborted.by} rolled it back.", wish.aborted.by)
+    return None
 
 
 def _stuck_with(view: View, release: Release, stage: str, why: Stop) -> Record | None:
@@ -169,7 +175,7 @@ def _drifted(
     if live.drift is None or live.drift.config != config:
         return _tell(view, release, stage, live, config)
     match stage.drift:
-        case "correct":
+        case "correct" if _against(view, release) is None:
             return _correct(view, release, stage, live, live.drift, seen)
         case "adopt" if seen is not None:
             return _adopt(view, release, stage, live, seen)
@@ -179,9 +185,10 @@ def _drifted(
 
 def _tell(view: View, release: Release, stage: Stage, live: Live, config: str) -> Record:
     now_ = f"serves {config}" if config else "is gone"
+    against = _against(view, release)
     then = {
         "tell": "It is left as it is: the policy's `drift` says tell.",
-        "correct": "It is brought back.",
+        "correct": "It is brought back." if against is None else f"That stays: {against.message}",
         "adopt": "It is taken for what is wanted." if config else "It is left as it is.",
     }[stage.drift]
     message = (

@@ -168,7 +168,9 @@ def stop(view: View, release: Release, run: StageRun, why: Stop) -> Record:
     """Turn back: at once where nothing was touched, else by way of undoing what was."""
     if stopped_before_it_began(run):
         return end(view, release, run, why)
-    turned = to_step(view, release, replace(run, stop=why), "stopping")
+    # The way back of what was live has its own time: it is not late for what it took to go live.
+    begun_at = view.now if run.step == "live" else run.begun_at
+    turned = to_step(view, release, replace(run, stop=why, begun_at=begun_at), "stopping")
     turned = with_condition(turned, "Live", False, why.reason, why.message, view.now)
     if find(turned.conditions, "Ended") is not None:
         # It had ended elsewhere, and what it left live is taken back now.

@@ -22,6 +22,7 @@ from sageops.model import (
     ShiftTraffic,
     Smoke,
     StageRun,
+    StageStep,
     Step,
     Stop,
     Trouble,
@@ -29,7 +30,18 @@ from sageops.model import (
     View,
     Wait,
 )
-from sageops.moves import act, entry, errand, is_paused, later, look_again, record, stop, to_step
+from sageops.moves import (
+    act,
+    entry,
+    errand,
+    is_paused,
+    later,
+    look_again,
+    record,
+    stop,
+    to_step,
+    untroubled,
+)
 from sageops.names import BESIDE, SHADOW, trial_name
 from sageops.policy import Evidence, Progressive, Shadow, Stage
 from sageops.preflight import downgraded, preflight
@@ -57,8 +69,7 @@ def mirror(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     shadow = stage.shadow
     seen = view.endpoints[stage.name]
     if shadow is None or _has_nothing_beside(run, seen):
-        moved = to_step(view, release, run, after_mirroring(stage))
-        return record(view, moved, log=())
+        return _uncompared(view, release, run, after_mirroring(stage))
     step = _to_trial(view, release, run, stage, shadow)
     if step is not None:
         return step
@@ -82,7 +93,7 @@ def shift(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     rollout = stage.rollout
     seen = view.endpoints[stage.name]
     if not isinstance(rollout, Progressive) or _has_nothing_beside(run, seen):
-        return record(view, to_step(view, release, run, "deploying"), log=())
+        return _uncompared(view, release, run, "deploying")
     step = _to_trial(view, release, run, stage, rollout)
     if step is not None:
         return step
@@ -135,6 +146,12 @@ def _has_nothing_beside(run: StageRun, seen: EndpointSeen | Trouble | None) -> b
     if seen is None:
         return run.asked_at is None
     return isinstance(seen, EndpointSeen) and seen.config == run.config
+
+
+def _uncompared(view: View, release: Release, run: StageRun, step: StageStep) -> Record:
+    why = "It is compared with nothing: no other version serves there."
+    told = entry(view.now, release, "NotCompared", why, stage=run.stage)
+    return record(view, to_step(view, release, run, step), log=(told,))
 
 
 def _to_trial(
@@ -213,9 +230,13 @@ def _act_on(
         return stop(view, release, run, replace(why_back, facts=facts))
     why = f"{found.why} on {stage.target.endpoint}/v{release.version}"
     blocked = find(release.conditions, "Blocked")
-    if found.person and not (blocked is not None and blocked.status):
+    # What it was blocked by before has passed, or there would be no verdict.
+    is_told = blocked is not None and blocked.status and blocked.reason == "Undecided"
+    if found.person and not is_told:
         message = f"{stage.name} waits for a person: {why}."
-        held = with_condition(release, "Blocked", True, "Undecided", message, view.now)
+        held = with_condition(
+            untroubled(release, view.now), "Blocked", True, "Undecided", message, view.now
+        )
         told = entry(view.now, release, "Undecided", message, severity="action", stage=stage.name)
         return record(view, held, log=(told,))
     minutes = _HELD_MINUTES if found.person else _JUDGED_MINUTES

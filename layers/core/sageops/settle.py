@@ -57,7 +57,12 @@ def after(view: View, act: Act, outcome: Outcome) -> Record:
     if isinstance(act.action, LabelPackage):
         shown = f"{act.action.stage} {act.action.status}"
         return record(view, replace(release, label=shown), log=())
-    return _after_release(view, release, current_run(release), act, outcome)
+    return _after_release(view, release, _run(release, act), act, outcome)
+
+
+def _run(release: Release, act: Act) -> StageRun:
+    """The run that the action was for: a stage that is put right may be behind the present one."""
+    return current_run(release) if act.stage is None else release.run(act.stage)
 
 
 def _after_group(view: View, outcome: Outcome) -> Record:
@@ -170,7 +175,8 @@ def _smoked(view: View, release: Release, run: StageRun, problem: str, slowest_m
         release,
         "SmokePassed",
         message,
-        severity="info",
+        # After `progressive` it is asked once more, and that it still answers is no news.
+        severity="record" if run.smoked else "info",
         stage=run.stage,
         facts=facts,
     )
@@ -200,7 +206,7 @@ def troubled(view: View, act: Act, trouble: Trouble) -> Record:
     if act.version is None:
         return _troubled_group(view, trouble)
     release = view.records.releases[act.version]
-    run = current_run(release)
+    run = _run(release, act)
     if isinstance(act.action, LabelPackage) and trouble.kind == "transient":
         return record(view, log=())
     if isinstance(act.action, LabelPackage):
