@@ -28,7 +28,7 @@ from moto.scheduler.models import EventBridgeSchedulerBackend
 from moto.sns.models import Topic
 from moto.sqs.models import Queue, SQSBackend
 
-from local import authorization, moto_plugin, objects, tables
+from local import authorization, images, moto_plugin, objects, tables
 from local.alarms import Alarm, Alarms, Verdict, as_event_detail, as_notification, state_detail
 from local.clock import Clock
 from local.cloudwatch import CloudWatch
@@ -144,6 +144,7 @@ class Cloud:
         self._cloudwatch.install(stack)
         tables.install(stack)
         objects.install(stack)
+        images.install(stack)
         for owner, method, replacement in self._hooks():
             enter(patch.object(owner, method, replacement))
         self.alarms.start()

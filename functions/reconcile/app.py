@@ -1,5 +1,6 @@
 """The only function that writes status and touches SageMaker: one message, one group."""
 
+from functools import cache
 from typing import Any
 
 import boto3
@@ -25,6 +26,13 @@ sagemaker = session.client("sagemaker", config=CONFIG)
 s3 = session.client("s3", config=CONFIG)
 targets = Targets(session, env.external_id, now)
 
+
+@cache
+def ecr(region: str) -> Any:
+    """Made when it is needed: most packages say their image's digest themselves."""
+    return session.client("ecr", region_name=region, config=CONFIG)
+
+
 # A step begun with less than this left might be cut off in the middle of a slow copy.
 _ENOUGH_MS = 40_000
 
@@ -37,7 +45,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         metrics.add_metric("Probes", MetricUnit.Count, 1)
         return probe(targets, event["probe"])
     hub_account = context.invoked_function_arn.split(":")[4]
-    aws = Aws(Registry(sagemaker, s3, hub_account), s3, targets, hub_account, now)
+    aws = Aws(Registry(sagemaker, s3, hub_account), s3, ecr, targets, hub_account, now)
     failed = []
     metrics.add_metric("Looks", MetricUnit.Count, len(event["Records"]))
     for record in event["Records"]:

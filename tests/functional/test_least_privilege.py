@@ -79,6 +79,8 @@ FOR_OTHER_OCCASIONS: set[Permission] = {
             "s3:PutObject",
         )
     ),
+    # An image that the registry knows by its tag only: `tests/security/test_tags.py`.
+    ("ReconcileRole", "ecr:BatchGetImage"),
     # Two versions beside each other on one endpoint.
     ("sageops-target-eu-west-1", "sagemaker:UpdateEndpointWeightsAndCapacities"),
     ("sageops-target-eu-west-1", "sagemaker:DescribeEndpointConfig"),

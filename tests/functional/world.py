@@ -51,6 +51,7 @@ __all__ = [
     "to_gate",
 ]
 
+IMAGE = f"{HUB}.dkr.ecr.{REGION}.amazonaws.com/models:1"
 # Past the nightly schedule, so that nothing is trained that a test did not ask for.
 AFTER_THE_NIGHT = datetime(2026, 1, 5, 3, 0, tzinfo=UTC)
 
@@ -383,14 +384,19 @@ def _watched(simulator: Simulator) -> Iterator[tuple[list[Call], list[Crash]]]:
 # ---------------------------------------------------------------- what people do, and what they see
 
 
-def register(it: Company, model: Model | None = None, status: str = "PendingManualApproval") -> int:
+def register(
+    it: Company,
+    model: Model | None = None,
+    status: str = "PendingManualApproval",
+    image: str = IMAGE,
+) -> int:
     """Register a version with this artefact, to be approved or in that status; its number."""
     model = model or Model()
     bucket = it.outputs[HUB]["ModelBucketName"]
     key = f"{it.group}/{model.name}/model.tar.gz"
     it.cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=model.artefact)
     container = {
-        "Image": f"{HUB}.dkr.ecr.{REGION}.amazonaws.com/models:1",
+        "Image": image,
         "ModelDataUrl": f"s3://{bucket}/{key}",
     }
     made = it.cloud.client("sagemaker").create_model_package(

@@ -9,7 +9,7 @@ the statement in place. `make test` tries every twelfth, `make statements` all.
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sageops.adapters import artifacts
 from sageops.adapters.artifacts import copy, pin
 from sageops.adapters.environment import now
 from sageops.adapters.identity import Targets
-from sageops.model import CopyArtifact, Errand, PinArtifact
+from sageops.model import CopyArtifact, Errand
 from sageops.policy import Target
 
 from local.authorization import remove_statement
@@ -109,6 +109,14 @@ def missing(world: World) -> None:
     world.forget(it)
 
 
+def tagged(world: World) -> None:
+    """A package whose image the registry knows by its tag only."""
+    it = world.company
+    ecr = acting("ecr", _credentials(it, it.outputs[HUB]["ReconcileRoleArn"]))
+    with suppress(ecr.exceptions.RepositoryNotFoundException):
+        ecr.batch_get_image(repositoryName="models", imageIds=[{"imageTag": "1"}])
+
+
 def night(world: World) -> None:
     """The nightly schedule, and a training to its end."""
     clock = world.company.cloud.clock
@@ -160,7 +168,7 @@ def large(world: World) -> None:
         patch.object(artifacts, "_LARGEST_COPY", PART),
         patch.object(artifacts, "_PART", PART),
     ):
-        artifact = pin(hub, PinArtifact(url), HUB).artifact
+        artifact = pin(hub, url, HUB)
         key = f"large/1/{artifact.sha256[:16]}/model.tar.gz"
         to = it.outputs[PRODUCTION]["ArtifactBucketName"]
         theirs = it.cloud.client("s3", PRODUCTION)
@@ -181,7 +189,7 @@ def large_again(world: World) -> None:
         patch.object(artifacts, "_LARGEST_COPY", PART),
         patch.object(artifacts, "_PART", PART),
     ):
-        pin(hub, PinArtifact(f"s3://{bucket}/large/model.tar.gz"), HUB)
+        pin(hub, f"s3://{bucket}/large/model.tar.gz", HUB)
 
 
 def calls(service: str, operation: str, **parameters: Any) -> Occasion:
@@ -276,6 +284,7 @@ OCCASIONS: dict[str, Occasion] = {
     "template.yaml ReconcileRole PinLargeModels": large_again,
     "template.yaml ReconcileRole FindUnfinishedPins": large_again,
     "template.yaml ReconcileRole DecryptModels": release,
+    "template.yaml ReconcileRole TellImages": tagged,
     "template.yaml ReconcileRole NeverApprove": approves,
     "template.yaml ReconcileRole UseStateKey": release,
     "template.yaml SweepRole WriteLogs": writes_logs("sweep"),

@@ -632,6 +632,7 @@ def _said_before(
         return
     release = world.releases[change.group, version]
     old = change.old_releases.get(version)
+    key: tuple[str, ...]
     if what == "Blocked" and old is not None and _is_blocked(old):
         before = find(old.conditions, "Blocked")
         if before is not None and before.message == entry.why:

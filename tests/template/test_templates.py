@@ -36,6 +36,7 @@ WILDCARDS = {
     "template.yaml ReconcileRole FollowTraining": "policies name the pipelines",
     "template.yaml ReconcileRole ReadModels": "every object of one bucket",
     "template.yaml ReconcileRole PinLargeModels": "uploads under one prefix",
+    "template.yaml ReconcileRole TellImages": "images lie in other accounts and Regions, too",
     "template.yaml ReconcileRole NeverApprove": "a refusal, of whatever package it is",
     "template.yaml NotifyRole FindStream": "ListStreams knows no single stream",
     "template.yaml BoardRole LookIntoTargetAccounts": "the accounts are in aws:ResourceAccount",

@@ -63,7 +63,8 @@ def advance(view: View, release: Release) -> Step:
 
 def pin(view: View, release: Release) -> Act:
     """Find out which bytes were approved."""
-    return act(view, PinArtifact(release.detail.model_data_url), release)
+    detail = release.detail
+    return act(view, PinArtifact(detail.model_data_url, detail.image), release)
 
 
 def _held(view: View, release: Release) -> Wait | None:

@@ -25,7 +25,8 @@ _NAMES: dict[Kind, str] = {
     "group": _NAME,
     "pipeline": r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}",
     "endpoint": _NAME,
-    "alarm": r"[^\x00-\x1f\x7f]{1,255}",
+    # Half a surrogate pair can come in JSON, and can be no key of a table.
+    "alarm": r"[^\x00-\x1f\x7f\ud800-\udfff]{1,255}",
 }
 _ACCOUNT, _REGION = r"[0-9]{12}", r"[a-z]{2}(-[a-z]{2,12}){1,3}-[0-9]{1,2}"
 _ID = r"[\x21-\x7e]{1,128}"

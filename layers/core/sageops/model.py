@@ -164,7 +164,8 @@ class Metric(Struct, frozen=True):
 class PackageDetail(Struct, frozen=True):
     """A model package as the registry describes it.
 
-    `image` carries its digest where the registry knows it. `modified_by` is who last changed
+    `image` carries its digest where the registry knows it, and always once the release is pinned.
+    `modified_by` is who last changed
     the package: for a package just approved, its approver (`LastModifiedBy` of
     DescribeModelPackage). `containers`: how many its inference takes. `marketplace`: it is a
     product of AWS Marketplace.
@@ -544,7 +545,10 @@ class AlarmSpec(Struct, frozen=True):
 
 
 class PinArtifact(Struct, frozen=True, tag=True):
+    """Find out which bytes an artefact and an image are."""
+
     url: str
+    image: str
 
 
 class CopyArtifact(Struct, frozen=True, tag=True):
@@ -679,7 +683,10 @@ class Done(Struct, frozen=True, tag=True):
 
 
 class Pinned(Struct, frozen=True, tag=True):
+    """`image` by its digest."""
+
     artifact: Artifact
+    image: str
 
 
 class Copied(Struct, frozen=True, tag=True):

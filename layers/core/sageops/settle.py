@@ -78,10 +78,13 @@ def _after_release(
     view: View, release: Release, run: StageRun, act: Act, outcome: Outcome
 ) -> Record:
     match act.action, outcome:
-        case PinArtifact(), Pinned(artifact):
+        case PinArtifact(image=tagged), Pinned(artifact, image):
             why = f"{artifact.url} is {artifact.size} bytes of SHA-256 {artifact.sha256}."
+            if image != tagged:
+                why = f"{why} {tagged} is {image}."
             told = entry(view.now, release, "Pinned", why)
-            pinned = untroubled(replace(release, artifact=artifact), view.now)
+            detail = replace(release.detail, image=image)
+            pinned = untroubled(replace(release, artifact=artifact, detail=detail), view.now)
             return record(view, pinned, log=(told,))
         case CopyArtifact(artifact=artifact, destination=destination), Copied(sha256):
             return _copied(view, release, run, artifact.sha256, sha256, destination)

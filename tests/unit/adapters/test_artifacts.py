@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 from sageops.adapters import artifacts
 from sageops.adapters.artifacts import copy, pin, read
 from sageops.errors import TroubleError
-from sageops.model import Artifact, CopyArtifact, Errand, PinArtifact, Trouble
+from sageops.model import Artifact, CopyArtifact, Errand, Trouble
 from sageops.policy import Target
 
 from tests.unit.adapters.conftest import REGION
@@ -38,7 +38,7 @@ def get(s3: Any, url: str) -> bytes:
 
 
 def pinned(s3: Any, url: str = SOURCE) -> Artifact:
-    return pin(s3, PinArtifact(url), HUB).artifact
+    return pin(s3, url, HUB)
 
 
 def copying(artifact: Artifact, destination: str = DESTINATION) -> CopyArtifact:

@@ -72,6 +72,7 @@ def test_an_event_names_a_resource(given_: dict[str, Any], kind: Any, name: str)
         (event(PIPELINE, pipelineArn=""), "names no pipeline"),
         (event(ENDPOINT, EndpointName=""), "names no endpoint"),
         (event(ALARM, "aws.cloudwatch"), "names no alarm"),
+        (event(ALARM, "aws.cloudwatch", alarmName="half \ud800"), "no name of a alarm"),
         (event(ALARM, "aws.sagemaker", alarmName="a"), "is no event of ours"),
         (event(PACKAGE, "com.example", ModelPackageGroupName="churn"), "is no event of ours"),
         (event("EC2 Instance State-change Notification", "aws.ec2"), "is no event of ours"),

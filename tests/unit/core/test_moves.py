@@ -53,7 +53,7 @@ def test_an_action_is_claimed_before_it_is_done() -> None:
     world = World(*ONE_STAGE)
     world.approved(1)
     world.look(steps=1)
-    pin = PinArtifact("s3://models/churn/1/model.tar.gz")
+    pin = PinArtifact("s3://models/churn/1/model.tar.gz", "models@sha256:ab")
 
     step = act(world.view(), pin, world.release(1), "production")
     for_the_group = act(world.view(), pin)

@@ -314,11 +314,13 @@ def test_pinning_records_the_artefact_that_was_pinned() -> None:
     world.look()
     view = world.view()
     artifact = world.cloud.artifacts["s3://models/churn/1/model.tar.gz"]
-    pin = Act(PinArtifact(artifact.url), Record(view.records.head), 1)
+    pin = Act(PinArtifact(artifact.url, "models:1"), Record(view.records.head), 1)
 
-    recorded = after(view, pin, Pinned(artifact))
+    recorded = after(view, pin, Pinned(artifact, "models@sha256:ab"))
 
     assert recorded.releases[0].artifact == artifact
+    assert recorded.releases[0].detail.image == "models@sha256:ab"
+    assert recorded.log[0].why.endswith("models:1 is models@sha256:ab.")
     assert recorded.head.intent is None
     with pytest.raises(AssertionError):
         after(view, pin, Copied(artifact.sha256))

@@ -155,6 +155,8 @@ class InMemoryCloud:
     seen: dict[int, PackageSeen] = field(default_factory=dict)
     details: dict[str, PackageDetail] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
+    # Images by tag, and what each tag means at present.
+    tags: dict[str, str] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
     models: dict[str, CreateModel] = field(default_factory=dict)
     configs: dict[str, CreateConfig] = field(default_factory=dict)
@@ -250,8 +252,8 @@ class InMemoryCloud:
 
     def _have_effect(self, action: Action) -> Outcome:
         match action:
-            case PinArtifact(url):
-                return Pinned(self.artifacts[url])
+            case PinArtifact(url, image):
+                return Pinned(self.artifacts[url], self.tags.get(image, image))
             case CopyArtifact(artifact=artifact, destination=destination):
                 self.copies.setdefault(destination, self.artifacts[artifact.url].sha256)
                 return Copied(self.copies[destination])

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from sageops.adapters.trouble import code_of, troubles
 from sageops.errors import TroubleError
-from sageops.model import Artifact, Copied, CopyArtifact, PinArtifact, Pinned, Trouble
+from sageops.model import Artifact, Copied, CopyArtifact, Trouble
 from sageops.names import is_model_bucket, target_role
 
 __all__ = ["copy", "pin", "read"]
@@ -31,28 +31,28 @@ _PINS = "sageops-pins/"
 _PRECONDITION = ("PreconditionFailed", "412")
 
 
-def pin(s3: Any, action: PinArtifact, account: str) -> Pinned:
+def pin(s3: Any, url: str, account: str) -> Artifact:
     """The artefact's ETag, size and SHA-256: stated by S3 where it can, else computed.
 
     Raises `TroubleError`, `refused` when it does not lie in the hub's own model bucket.
     """
-    bucket, key = _split(action.url, account)
+    bucket, key = _split(url, account)
     if not is_model_bucket(bucket, account):
         said = (
-            f"{action.url} is not in the model bucket of account {account}: copy it there, and "
+            f"{url} is not in the model bucket of account {account}: copy it there, and "
             "register the package again with that address."
         )
         raise TroubleError(Trouble("refused", account, "s3:GetObject", said, ""))
-    fix = f"Put {action.url} back, or let the reconcile function's role read it."
+    fix = f"Put {url} back, or let the reconcile function's role read it."
     mine = {"Bucket": bucket, "ExpectedBucketOwner": account}
-    with troubles(f"s3:GetObject of {action.url}", account, fix):
+    with troubles(f"s3:GetObject of {url}", account, fix):
         head = s3.head_object(**mine, Key=key, ChecksumMode="ENABLED")
         etag, size = head["ETag"], head["ContentLength"]
         if size > _LARGEST_COPY:
-            sha256 = _sum_of_a_large_one(s3, mine, Artifact(action.url, etag, size, ""))
+            sha256 = _sum_of_a_large_one(s3, mine, Artifact(url, etag, size, ""))
         else:
             sha256 = _whole_sha256(head) or _read_sha256(s3, mine, key, etag)
-    return Pinned(Artifact(action.url, etag, size, sha256))
+    return Artifact(url, etag, size, sha256)
 
 
 def copy(s3: Any, action: CopyArtifact) -> Copied:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
-from sageops.adapters import artifacts, endpoints, metrics
+from sageops.adapters import artifacts, endpoints, images, metrics
 from sageops.adapters.identity import Targets
 from sageops.adapters.registry import Registry
 from sageops.evidence import Counts, Minute
@@ -26,6 +26,7 @@ from sageops.model import (
     PackageDetail,
     PackageSeen,
     PinArtifact,
+    Pinned,
     PutAlarms,
     ShiftTraffic,
     SignalStop,
@@ -40,18 +41,21 @@ __all__ = ["Aws"]
 
 
 class Aws:
-    """`reconcile.Cloud` over boto3: the hub through `registry` and `s3`, the rest by STS."""
+    """`reconcile.Cloud` over boto3: the hub through `registry`, `s3` and `ecr` (a client for each
+    Region), the rest by STS."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is another part of the world
         self,
         registry: Registry,
         s3: Any,
+        ecr: Callable[[str], Any],
         targets: Targets,
         hub_account: str,
         clock: Callable[[], datetime],
     ) -> None:
         self._registry = registry
         self._s3 = s3
+        self._ecr = ecr
         self._targets = targets
         self._hub_account = hub_account
         self._clock = clock
@@ -86,7 +90,8 @@ class Aws:
         client = self._targets.client
         match action:
             case PinArtifact():
-                return artifacts.pin(self._s3, action, self._hub_account)
+                image = images.by_digest(self._ecr, action.image, self._hub_account)
+                return Pinned(artifacts.pin(self._s3, action.url, self._hub_account), image)
             case CopyArtifact():
                 return artifacts.copy(client(action.errand, "s3"), action)
             case CreateModel():

@@ -53,6 +53,7 @@ _MISSING = frozenset(
         "NoSuchBucket",
         "NoSuchKey",
         "NotFound",
+        "RepositoryNotFoundException",
         "ResourceNotFound",
         "ResourceNotFoundException",
         "404",
