@@ -888,7 +888,8 @@ def _function(action: str) -> Needs:
 
 
 def _stack(call: Call) -> Iterator[Need]:
-    name = call.parameters["StackName"]
+    """Without a name it lists them all."""
+    name = call.parameters.get("StackName", "*")
     yield Need("cloudformation:DescribeStacks", call.arn("cloudformation", f"stack/{name}/id"))
 
 

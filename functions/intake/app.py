@@ -27,8 +27,9 @@ def handler(event: dict[str, Any], context: Any) -> None:
     try:
         cause, resource = parse(event)
     except Malformed as error:
-        event_id = event.get("id") if isinstance(event, dict) else None
-        logger.warning("event not understood", event_id=ascii(event_id)[:80], problem=str(error))
+        found = event.get("id") if isinstance(event, dict) else None
+        event_id = found[:80] if isinstance(found, str) and found.isascii() else None
+        logger.warning("event not understood", event_id=event_id, problem=str(error))
         metrics.add_metric("EventsNotUnderstood", MetricUnit.Count, 1)
         return
     group = table.group_of(resource)

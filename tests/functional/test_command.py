@@ -570,7 +570,12 @@ def _reader(it: Company) -> dict[str, str]:
         RoleName="reader",
         AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
     )["Role"]
-    reads = ["dynamodb:Query", "dynamodb:BatchGetItem", "cloudformation:DescribeStacks"]
+    reads = [
+        "dynamodb:Query",
+        "dynamodb:BatchGetItem",
+        "cloudformation:DescribeStacks",
+        "kms:Decrypt",
+    ]
     may = {"Effect": "Allow", "Action": reads, "Resource": "*"}
     iam.put_role_policy(
         RoleName="reader",

@@ -13,7 +13,7 @@ from itertools import count
 
 import msgspec
 import pytest
-from sageops.policy import Policy
+from sageops.policy import Policy, Progressive
 
 from cli import wishes
 from local.company import ACCOUNTS, Company
@@ -59,6 +59,9 @@ def fits(told: Story) -> bool:
         and all(
             stage.name in ACCOUNTS
             and stage.checks.evidence is None
+            and stage.shadow is None
+            and not isinstance(stage.rollout, Progressive)
+            and stage.drift == "tell"
             and not stage.checks.alarms.names
             for stage in told.policies[0].stages
         )

@@ -16,6 +16,7 @@ from tests.functional.world import (
     World,
     arriving,
     entries,
+    figures,
     go,
     mail,
     register,
@@ -92,10 +93,10 @@ def test_a_bad_version_goes_back_from_its_first_step(group: Group) -> None:
 
     assert serves_as_before(it, before)
     [told] = mail(it, "TakingBack")
-    assert "reason: Regressed" in told.body
+    assert figures(told)["reason"] == "Regressed"
     [ended] = mail(it, "RolledBack")
     assert customers.failed > 0
-    assert f"harmed: {customers.failed}" in ended.body
+    assert figures(ended)["harmed requests"].startswith(f"{customers.failed} of ")
 
 
 def test_a_bad_version_in_the_shadow_harms_nobody(group: Group) -> None:

@@ -42,6 +42,7 @@ __all__ = [
     "arriving",
     "effects",
     "entries",
+    "figures",
     "go",
     "mail",
     "opened",
@@ -469,6 +470,12 @@ def mail(it: Company, what: str | None = None) -> list[Message]:
         if message.attributes.get("group") == it.group
         and what in (None, message.attributes["event"])
     ]
+
+
+def figures(message: Message) -> dict[str, str]:
+    """The figures in a message, a line each."""
+    found = (line.partition(":") for line in message.body.splitlines() if line.startswith("  "))
+    return {name.strip(): value.strip() for name, _, value in found}
 
 
 def entries(it: Company, version: int, stage: str | None = None) -> list[str]:

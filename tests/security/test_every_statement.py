@@ -135,6 +135,30 @@ def board(world: World) -> None:
     )
 
 
+def presses(world: World) -> None:
+    """Somebody presses a button of the board."""
+    it = world.group(QUICK)
+    version = register(it)
+    it.decide(version, "Approved")
+    it.wait(minutes=1)
+    event = {"action": "pause", "group": it.group, "version": version}
+    lambdas = it.cloud.lambdas
+    lambdas.invoke_later(lambdas.find("act").arn, event)
+    it.wait(minutes=8)
+    world.forget(it)
+
+
+def shows_what_moves(world: World) -> None:
+    """The board, while a release is compared with what it replaces."""
+    it = world.group(CANARIED)
+    go(it)
+    version = register(it, Model("next"))
+    it.decide(version, "Approved")
+    it.wait(minutes=8)
+    board(world)
+    world.forget(it)
+
+
 def breaks(function: str, event: dict[str, str]) -> Occasion:
     """The function breaks for good: what it was called with is kept."""
 
@@ -313,6 +337,20 @@ OCCASIONS: dict[str, Occasion] = {
     "template.yaml BoardRole WriteLogs": writes_logs("board"),
     "template.yaml BoardRole ReadState": board,
     "template.yaml BoardRole UseStateKey": board,
+    "template.yaml BoardRole LookIntoTargetAccounts": shows_what_moves,
+    "template.yaml ActRole WriteLogs": writes_logs("act"),
+    "template.yaml ActRole FindRelease": presses,
+    "template.yaml ActRole WriteWishes": presses,
+    "template.yaml ActRole QueueGroup": presses,
+    "template.yaml ActRole UseStateKey": presses,
+    "template.yaml ReportRole WriteLogs": writes_logs("report"),
+    "template.yaml ReportRole ReadState": release,
+    "template.yaml ReportRole LookIntoTargetAccounts": release,
+    "template.yaml ReportRole WriteReports": release,
+    "template.yaml ReportRole EncryptReports": release,
+    "template.yaml ReportRole KeepWhatFailed": breaks("report", {"id": "lost"}),
+    "template.yaml ReportRole UseStateKey": release,
+    "target.yaml ObserverRole SeeMetrics": release,
     "target.yaml TargetRole ReadServing": release,
     "target.yaml TargetRole ReadConfigs": calls(
         "sagemaker", "describe_endpoint_config", EndpointConfigName="by-hand"

@@ -202,7 +202,7 @@ def stopped_goes_no_further(world: World) -> Iterator[str]:
 def _share(call: Call) -> int:
     """The percentage that a call gives to the version beside the present one."""
     wanted = call.parameters["DesiredWeightsAndCapacities"]
-    weights = {each["VariantName"]: each["DesiredWeight"] for each in wanted}
+    weights: dict[str, float] = {each["VariantName"]: each["DesiredWeight"] for each in wanted}
     return round(100 * weights[BESIDE] / sum(weights.values()))
 
 

@@ -10,7 +10,7 @@ __all__ = ["dashboard", "model_version", "report", "report_key"]
 
 def model_version(region: str, group: str, version: int) -> str:
     """A version's page in the registry, as SageMaker Studio shows it."""
-    page = f"#/model-registry/{quote(group)}/{version}"
+    page = f"#/model-registry/{quote(group, errors='replace')}/{version}"
     return f"{_console(region)}/sagemaker/home?region={region}{page}"
 
 
@@ -22,7 +22,7 @@ def dashboard(region: str, name: str = "") -> str:
 
 def report(region: str, bucket: str, group: str, version: int) -> str:
     """A release's report in the bucket of reports."""
-    key = quote(report_key(group, version, "html"))
+    key = quote(report_key(group, version, "html"), errors="replace")
     return f"{_console(region)}/s3/object/{bucket}?region={region}&prefix={key}"
 
 

@@ -229,7 +229,7 @@ def _of_interest(records: Records) -> list[tuple[Release, str, str]]:
         found.update(_live_of_interest(records, stage, live))
     for release in sorted((records.releases[each] for each in records.head.open), key=_concern):
         run = current_run(release)
-        if run.step in _LOOKED_AT:
+        if run.step in _LOOKED_AT and release.approved_at is not None:
             # Until it is asked for, the alarms to look at are those of what is live.
             lived = records.head.live.get(run.stage)
             untouched = lived is not None and not is_underway(release)

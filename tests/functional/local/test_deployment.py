@@ -136,6 +136,8 @@ def test_the_projects_own_templates(cloud: Cloud) -> None:
         "sweep",
         "notify",
         "board",
+        "act",
+        "report",
     }
     reconcile = cloud.lambdas.find("reconcile")
     assert reconcile.environment["TABLE_NAME"] == hub["TableName"]
