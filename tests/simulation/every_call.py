@@ -79,10 +79,10 @@ def _then(*items: Item) -> Story:
     return replace(FIRST, items=(*FIRST.items, *items, replace(_GATE, label="churn.2")))
 
 
-def _by(**changes: Any) -> Policy:
-    """The policy with these changes of production."""
-    staging, production = _POLICY.stages
-    return structs.replace(_POLICY, stages=(staging, structs.replace(production, **changes)))
+def _by(**changes: Any) -> tuple[Policy]:
+    """Production alone, with these changes of it: there is enough to be cut off."""
+    production = structs.replace(_POLICY.stages[-1], **changes)
+    return (structs.replace(_POLICY, stages=(production,)),)
 
 
 _GOOD = Registers(25, "churn", "churn.2", "good", approved=True)
@@ -104,12 +104,12 @@ STORIES: dict[str, Story] = {
         Says(27, "approves", "churn.2"),
     ),
     "step by step, and aborted at a share": replace(
-        _then(_GOOD, Says(45, "aborts", "churn.2")),
-        policies=(_by(rollout=Progressive((50, 100), 15)),),
+        _then(_GOOD, Says(39, "aborts", "churn.2")),
+        policies=_by(rollout=Progressive((50, 100), 15)),
     ),
     "in the shadow, then step by step": replace(
         _then(_GOOD),
-        policies=(_by(rollout=Progressive((50, 100), 10), shadow=Shadow(100, 15)),),
+        policies=_by(rollout=Progressive((50,), 10), shadow=Shadow(100, 15)),
     ),
 }
 HOWS: tuple[How, ...] = ("crash before", "crash after", "request lost", "answer lost")

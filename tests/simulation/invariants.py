@@ -648,15 +648,16 @@ def _said_before(
     if what == "Undecided":
         run = current_run(release)
         step = (run.step, str(run.share), str(run.since))
-        key = ("told", release.name, what, str(entry.stage), *step)
-        world.times[key] += 1
-        if world.times[key] > 1:
+        asked: tuple[str, ...] = ("told", release.name, what, str(entry.stage), *step)
+        world.times[asked] += 1
+        if world.times[asked] > 1:
             yield f"{release.name} is told to be undecided in {entry.stage} again"
     if what == "Stuck":
         # Once on the way to live, once on the way back from it.
-        key = ("told", release.name, what, str(entry.stage), str(current_run(release).begun_at))
-        world.times[key] += 1
-        if world.times[key] > 1:
+        begun = str(current_run(release).begun_at)
+        late: tuple[str, ...] = ("told", release.name, what, str(entry.stage), begun)
+        world.times[late] += 1
+        if world.times[late] > 1:
             yield f"{release.name} is told to be stuck in {entry.stage} again"
     if what == "Drifted":
         yield from _drifted_again(world, change, entry)
