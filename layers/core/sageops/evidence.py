@@ -452,7 +452,8 @@ def _process(
     for index, bad, errors, odds in _favourable(history, null_ratio, alternatives):
         most = _most(bad, errors, odds, mean.furthest)
         gained += most
-        gained_afar += _most(bad, errors, odds, alternatives[-1])
+        far = mean.furthest == alternatives[-1]
+        gained_afar += most if far else _most(bad, errors, odds, alternatives[-1])
         if most > cap or level + gained >= stop or gained_afar > mean.FAR - mean.NOTHING:
             before = mean.after(index) if most > cap else math.inf
             after = mean.after(index + 1)
