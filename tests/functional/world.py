@@ -232,12 +232,13 @@ class World:
             it.wait(seconds=1)
         return it
 
-    def push(self, it: Company, *stages: Document) -> str:
-        """Push a policy of these stages for the group; what the command says."""
-        return it.command("policy", "push", str(self.policy_file(it, *stages)), "--by", "owner")
+    def push(self, it: Company, *stages: Document, **more: Any) -> str:
+        """Push a policy of these stages, and `more`, for the group; what the command says."""
+        file = self.policy_file(it, *stages, **more)
+        return it.command("policy", "push", str(file), "--by", "owner")
 
-    def policy_file(self, it: Company, *stages: Document) -> Path:
-        """A policy of these stages for the group."""
+    def policy_file(self, it: Company, *stages: Document, **more: Any) -> Path:
+        """A policy of these stages, and `more`, for the group."""
         written = [
             {
                 "target": {
@@ -250,7 +251,7 @@ class World:
             for each in stages
         ]
         file = self.folder / f"{it.group}.yaml"
-        file.write_text(yaml.safe_dump({"group": it.group, "stages": written}))
+        file.write_text(yaml.safe_dump({"group": it.group, "stages": written, **more}))
         return file
 
     def forget(self, it: Company) -> None:
@@ -390,8 +391,10 @@ def register(
     model: Model | None = None,
     status: str = "PendingManualApproval",
     image: str = IMAGE,
+    **more: Any,
 ) -> int:
-    """Register a version with this artefact, to be approved or in that status; its number."""
+    """Register a version with this artefact, to be approved or in that status; its number. `more`
+    are members of CreateModelPackage."""
     model = model or Model()
     bucket = it.outputs[HUB]["ModelBucketName"]
     key = f"{it.group}/{model.name}/model.tar.gz"
@@ -408,6 +411,7 @@ def register(
             "SupportedContentTypes": ["application/json"],
             "SupportedResponseMIMETypes": ["application/json"],
         },
+        **more,
     )
     return int(made["ModelPackageArn"].rpartition("/")[2])
 

@@ -10,8 +10,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -118,10 +116,12 @@ def tagged(world: World) -> None:
 
 
 def night(world: World) -> None:
-    """The nightly schedule, and a training to its end."""
-    clock = world.company.cloud.clock
-    until = clock.now.replace(hour=2, minute=0, second=0) + timedelta(days=1, minutes=45)
-    clock.run_for(until - clock.now)
+    """What the nightly schedule sends, and a training to its end. (A day and a night to wait for
+    the schedule itself took minutes; `ScheduleRole InvokeSweep` has an occasion of its own.)"""
+    it = world.company
+    at = f"{it.cloud.clock.now:%Y-%m-%dT%H:%M:%SZ}"
+    it.cloud.lambdas.invoke_later(it.cloud.lambdas.find("sweep").arn, {"task": "nightly", "at": at})
+    it.wait(minutes=45)
 
 
 def sweep(world: World) -> None:
@@ -378,6 +378,7 @@ OCCASIONS: dict[str, Occasion] = {
     "target.yaml TargetRole TellMissingFromForbidden": release,
     "target.yaml TargetRole DecryptHubModels": release,
     "target.yaml TargetRole EncryptArtifacts": release,
+    "target.yaml TargetRole RegisterCopies": release,
     "target.yaml TargetRole NeverApprove": registers,
     "target.yaml ExecutionRole ReadArtifacts": aws_does("s3:GetObject", MODEL),
     "target.yaml ExecutionRole DecryptArtifacts": aws_does("kms:Decrypt", "{key}"),
@@ -486,10 +487,14 @@ def _errand(group: str) -> Errand:
 # ---------------------------------------------------------------- the tests
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A world of its own for each: what a refusal leaves behind disturbs no other."""
-    with opened(Models(), AFTER_THE_NIGHT, tmp_path) as made:
+# Occasions that were seen to come without a refusal while every statement was there.
+_UNREFUSED: set[Occasion] = set()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One for all: what a refusal leaves behind is over when the next one comes."""
+    with opened(Models(), AFTER_THE_NIGHT, tmp_path_factory.mktemp("policies")) as made:
         yield made
 
 
@@ -499,5 +504,8 @@ def test_every_statement_has_its_occasion() -> None:
 
 @pytest.mark.parametrize("name", sorted(OCCASIONS)[:: 1 if ALL else 12])
 def test_without_the_statement_something_is_refused(world: World, name: str) -> None:
-    assert refusals(world, name, remove=False) == []
+    occasion = OCCASIONS[name]
+    if occasion not in _UNREFUSED:
+        assert refusals(world, name, remove=False) == []
+        _UNREFUSED.add(occasion)
     assert refusals(world, name, remove=True)

@@ -536,6 +536,8 @@ OPERATIONS: dict[str, int] = {
     "sagemaker:ListModelPackages": 40,
     "sagemaker:DescribeModelPackage": 2,
     "sagemaker:DescribeEndpoint": 30,
+    "sagemaker:CreateModelPackageGroup": 3,
+    "sagemaker:CreateModelPackage": 3,
     "sagemaker:CreateModel": 3,
     "sagemaker:CreateEndpointConfig": 3,
     "sagemaker:CreateEndpoint": 2,

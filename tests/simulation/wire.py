@@ -27,6 +27,8 @@ _NEAR = 20
 CHANGES = frozenset(
     {
         "s3:CopyObject",
+        "sagemaker:CreateModelPackageGroup",
+        "sagemaker:CreateModelPackage",
         "sagemaker:CreateModel",
         "sagemaker:CreateEndpointConfig",
         "sagemaker:CreateEndpoint",

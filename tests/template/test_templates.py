@@ -58,6 +58,7 @@ WILDCARDS = {
     "target.yaml TargetRole ReadHubModels": "every object of one bucket",
     "target.yaml TargetRole KeepArtifacts": "every object of one bucket",
     "target.yaml TargetRole GoOnCopying": "every object of one bucket",
+    "target.yaml TargetRole RegisterCopies": "policies name the groups",
     "target.yaml TargetRole NeverApprove": "a refusal, of whatever package it is",
     "target.yaml ExecutionRole ReadArtifacts": "every object of one bucket",
     "target.yaml ExecutionRole LogInToRegistry": "GetAuthorizationToken takes no other",

@@ -14,6 +14,7 @@ from sageops.model import (
     Idle,
     PinArtifact,
     PutAlarms,
+    RegisterPackage,
     Release,
     Smoke,
     StageRun,
@@ -92,7 +93,7 @@ def _no_policy(view: View, release: Release) -> Step:
 
 
 def _forward(view: View, release: Release, run: StageRun, stage: Stage, rules: Approvals) -> Step:
-    where = errand(release, run, stage)
+    where, detail = errand(release, run, stage), release.detail
     artifact = release.artifact
     if artifact is None:
         return pin(view, release)
@@ -103,9 +104,20 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage, rules: A
         case "copying":
             copy = CopyArtifact(where, artifact, artifact_url(release, artifact, stage.target))
             return act(view, copy, release, run.stage)
+        case "registering":
+            url = artifact_url(release, artifact, stage.target)
+            registered = RegisterPackage(
+                where,
+                release.group,
+                release.package_arn,
+                detail.image,
+                url,
+                artifact.sha256,
+                detail.environment,
+            )
+            return act(view, registered, release, run.stage)
         case "modelling":
             url = artifact_url(release, artifact, stage.target)
-            detail = release.detail
             create = CreateModel(where, config, detail.image, url, detail.environment)
             return act(view, create, release, run.stage)
         case "configuring":

@@ -57,6 +57,8 @@ __all__ = [
     "PutAlarms",
     "Record",
     "Records",
+    "RegisterPackage",
+    "Registered",
     "Release",
     "ReleaseSpec",
     "RollingUpdate",
@@ -186,6 +188,7 @@ StageStep = Literal[
     "waiting",
     "gate",
     "copying",
+    "registering",
     "modelling",
     "configuring",
     "alarming",
@@ -557,6 +560,21 @@ class CopyArtifact(Struct, frozen=True, tag=True):
     destination: str
 
 
+class RegisterPackage(Struct, frozen=True, tag=True):
+    """Enter what a stage serves into the registry of its own account, in the group of that name.
+
+    `origin` is the hub's package (ARN), `sha256` that of the artefact.
+    """
+
+    errand: Errand
+    group: str
+    origin: str
+    image: str
+    artifact_url: str
+    sha256: str
+    environment: dict[str, str]
+
+
 class CreateModel(Struct, frozen=True, tag=True):
     errand: Errand
     name: str
@@ -662,6 +680,7 @@ class LabelPackage(Struct, frozen=True, tag=True):
 Action = (
     PinArtifact
     | CopyArtifact
+    | RegisterPackage
     | CreateModel
     | CreateConfig
     | CreateTrial
@@ -695,6 +714,10 @@ class Copied(Struct, frozen=True, tag=True):
     sha256: str
 
 
+class Registered(Struct, frozen=True, tag=True):
+    package_arn: str
+
+
 class Smoked(Struct, frozen=True, tag=True):
     """`problem` is empty when every answer was as the policy wants it; milliseconds of the
     slowest."""
@@ -712,7 +735,7 @@ class Started(Struct, frozen=True, tag=True):
     execution_arn: str
 
 
-Outcome = Done | Pinned | Copied | Smoked | Harmed | Started
+Outcome = Done | Pinned | Copied | Registered | Smoked | Harmed | Started
 
 
 class Record(Struct, frozen=True):

@@ -22,7 +22,7 @@ from sageops.model import (
     View,
     Wait,
 )
-from sageops.policy import Stage
+from sageops.policy import Policy, Stage
 
 __all__ = [
     "WATCH",
@@ -39,6 +39,7 @@ __all__ = [
     "look_again",
     "opened",
     "record",
+    "registers",
     "restore",
     "stop",
     "stopped_before_it_began",
@@ -52,7 +53,7 @@ __all__ = [
 WATCH = timedelta(days=1)
 # Steps in which nothing in the target serves anything of the release yet.
 _BEFORE: frozenset[StageStep] = frozenset(
-    {"waiting", "gate", "copying", "modelling", "configuring", "alarming"}
+    {"waiting", "gate", "copying", "registering", "modelling", "configuring", "alarming"}
 )
 # Those in which the endpoint is moved, from the first update on.
 _MOVING: frozenset[StageStep] = frozenset({"mirroring", "shifting", "deploying"})
@@ -94,6 +95,13 @@ def is_paused(release: Release) -> bool:
 def errand(release: Release, run: StageRun, stage: Stage) -> Errand:
     approver = run.approved_by or release.detail.modified_by
     return Errand(stage.target, release.name, approver, stage.name)
+
+
+def registers(policy: Policy, release: Release, stage: Stage) -> bool:
+    """Whether the stage's account gets a package of its own: not the registry that it is from."""
+    region, account = release.package_arn.split(":")[3:5]
+    home = (stage.target.region, stage.target.account) == (region, account)
+    return policy.registry == "copy" and not home
 
 
 def look_again(view: View, why: str) -> Wait:

@@ -247,6 +247,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     stages: Annotated[tuple[Stage, ...], Meta(min_length=1, max_length=10)]
     training: Training | None = None
     approval: Approvals = Approvals()
+    # Whether each target account has a package of its own, or those there read the hub's.
+    registry: Literal["copy", "hub"] = "copy"
 
     def stage(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)
@@ -298,6 +300,9 @@ def _shape(value: object, type_: Any, path: Path) -> Iterator[Problem]:
         yield from _mapping(value, type_, path)
     elif not _is_a(value, type_):
         yield Problem(path, f"{_say(value)} is not {_KINDS[type_]}")
+    elif isinstance(value, str) and re.search("[\ud800-\udfff]", value):
+        # YAML and JSON can say it, and no table can keep it.
+        yield Problem(path, f"{_say(value)} has half a character in it")
 
 
 def _mapping(value: object, type_: type[Struct], path: Path) -> Iterator[Problem]:

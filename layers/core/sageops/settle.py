@@ -24,6 +24,8 @@ from sageops.model import (
     Pinned,
     PutAlarms,
     Record,
+    Registered,
+    RegisterPackage,
     Release,
     ShiftTraffic,
     SignalStop,
@@ -37,7 +39,18 @@ from sageops.model import (
     UpdateEndpoint,
     View,
 )
-from sageops.moves import current_run, end, entry, later, record, restore, stop, to_step, untroubled
+from sageops.moves import (
+    current_run,
+    end,
+    entry,
+    later,
+    record,
+    registers,
+    restore,
+    stop,
+    to_step,
+    untroubled,
+)
 from sageops.strategies import after_alarming
 
 __all__ = ["after", "hold", "troubled"]
@@ -88,6 +101,8 @@ def _after_release(
             return record(view, pinned, log=(told,))
         case CopyArtifact(artifact=artifact, destination=destination), Copied(sha256):
             return _copied(view, release, run, artifact.sha256, sha256, destination)
+        case RegisterPackage(), Registered(package_arn):
+            return _next_step(view, release, run, "modelling", "PackageRegistered", package_arn)
         case CreateModel(name=name), Done():
             return _next_step(view, release, run, "configuring", "ModelCreated", name)
         case CreateConfig(name=name), Done():
@@ -128,7 +143,10 @@ def _copied(
     view: View, release: Release, run: StageRun, wanted: str, got: str, destination: str
 ) -> Record:
     if got == wanted:
-        return _next_step(view, release, run, "modelling", "ArtifactCopied", destination)
+        policy = view.records.policies[release.policy_version]
+        own = registers(policy, release, policy.stage(run.stage))
+        step = "registering" if own else "modelling"
+        return _next_step(view, release, run, step, "ArtifactCopied", destination)
     message = f"{destination} has SHA-256 {got}, the approved artefact {wanted}."
     return stop(view, release, run, Stop("Failed", "ArtifactChanged", message))
 

@@ -72,9 +72,13 @@ def test_every_problem_is_found_at_once() -> None:
 @pytest.mark.parametrize(
     ("given_", "problem"),
     [
-        (None, ": nothing is not a mapping with group, stages, training, approval"),
-        ([], ": [] is not a mapping with group, stages, training, approval"),
+        (None, ": nothing is not a mapping with group, stages, training, approval, registry"),
+        ([], ": [] is not a mapping with group, stages, training, approval, registry"),
         (document() | {"stages": "x"}, "stages: 'x' is not a list"),
+        (
+            document(checks__smoke=[{"body": "half \ud800"}]),
+            "stages[0].checks.smoke[0].body: 'half \\ud800' has half a character in it",
+        ),
         (document() | {"stages": []}, "stages: needs at least 1, has 0"),
         (document() | {"training": 1}, "training: 1 is not a mapping with pipeline, schedule"),
         (document(rollout="fast"), "stages[0].rollout: 'fast' is not a mapping with 'strategy'"),

@@ -49,6 +49,8 @@ from sageops.model import (
     PutAlarms,
     Record,
     Records,
+    Registered,
+    RegisterPackage,
     Release,
     ReleaseSpec,
     RollingUpdate,
@@ -158,6 +160,7 @@ class InMemoryCloud:
     # Images by tag, and what each tag means at present.
     tags: dict[str, str] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
+    registered: dict[str, RegisterPackage] = field(default_factory=dict)
     models: dict[str, CreateModel] = field(default_factory=dict)
     configs: dict[str, CreateConfig] = field(default_factory=dict)
     trials: dict[str, CreateTrial] = field(default_factory=dict)
@@ -257,6 +260,12 @@ class InMemoryCloud:
             case CopyArtifact(artifact=artifact, destination=destination):
                 self.copies.setdefault(destination, self.artifacts[artifact.url].sha256)
                 return Copied(self.copies[destination])
+            case RegisterPackage():
+                self.registered.setdefault(str(action), action)
+                number = list(self.registered).index(str(action)) + 1
+                target = action.errand.target
+                here = f"arn:aws:sagemaker:{target.region}:{target.account}"
+                return Registered(f"{here}:model-package/{action.group}/{number}")
             case CreateModel(name=name):
                 self.models[name] = action
             case CreateConfig(name=name):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
-from sageops.adapters import artifacts, endpoints, images, metrics
+from sageops.adapters import artifacts, endpoints, images, metrics, registration
 from sageops.adapters.identity import Targets
 from sageops.adapters.registry import Registry
 from sageops.evidence import Counts, Minute
@@ -28,6 +28,7 @@ from sageops.model import (
     PinArtifact,
     Pinned,
     PutAlarms,
+    RegisterPackage,
     ShiftTraffic,
     SignalStop,
     Smoke,
@@ -94,6 +95,11 @@ class Aws:
                 return Pinned(artifacts.pin(self._s3, action.url, self._hub_account), image)
             case CopyArtifact():
                 return artifacts.copy(client(action.errand, "s3"), action)
+            case RegisterPackage():
+                origin = self._registry.describe(action.origin)
+                return registration.register(
+                    client(action.errand, "sagemaker"), client(action.errand, "s3"), action, origin
+                )
             case CreateModel():
                 return endpoints.create_model(client(action.errand, "sagemaker"), action)
             case CreateConfig():

@@ -51,8 +51,7 @@ class Registry:
 
     def package(self, arn: str) -> PackageDetail:
         """One version, with the figures of its evaluation report (DescribeModelPackage)."""
-        with troubles("sagemaker:DescribeModelPackage", self._account, _ROLE_FIX):
-            answer = self._sagemaker.describe_model_package(ModelPackageName=arn)
+        answer = self.describe(arn)
         containers = answer["InferenceSpecification"]["Containers"]
         container = containers[0]
         report = answer.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
@@ -66,6 +65,12 @@ class Registry:
             marketplace=any("ProductId" in each for each in containers),
             registered_by=_person(answer.get("CreatedBy") or {}),
         )
+
+    def describe(self, arn: str) -> dict[str, Any]:
+        """All that the registry says of one version (DescribeModelPackage)."""
+        with troubles("sagemaker:DescribeModelPackage", self._account, _ROLE_FIX):
+            answer: dict[str, Any] = self._sagemaker.describe_model_package(ModelPackageName=arn)
+        return answer
 
     def training(self, execution_arn: str) -> TrainingSeen:
         """A pipeline execution's status (DescribePipelineExecution)."""
