@@ -12,14 +12,17 @@ UV := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv
 # Thousands of modules are imported again and again: their bytecode is worth keeping.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test browser pictures coverage lint format check audit fuzz statements simulate mutate bench build validate lock clean
+.PHONY: demo test slow browser pictures coverage lint format check audit fuzz statements simulate mutate bench build validate lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
 	@$(BIN)/python -m local.demo
 
-test: $(VENV)/.dev ## Every test.
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+test: $(VENV)/.dev ## Every test but the slow ones.
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not slow"
+
+slow: $(VENV)/.dev ## The slow ones: histories and statements of roles played through the embedded cloud once more.
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m slow
 
 browser: $(VENV)/.browser ## Board, report and playground in a headless Chromium; skipped without one.
 	$(BIN)/python -m pytest -rs tests/browser

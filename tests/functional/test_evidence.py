@@ -7,6 +7,8 @@ from local.simulator.site import Document
 from tests.functional.conftest import Group
 from tests.functional.world import STAGE, Model, arriving, figures, go, mail, register
 
+pytestmark = pytest.mark.slow
+
 # One request in ten is odd: far below what the alarm would fire at.
 BAD = Model("bad", fails_on="odd")
 CHECKS = {

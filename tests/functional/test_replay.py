@@ -33,6 +33,8 @@ from tests.simulation.story import (
 )
 from tests.simulation.world import World as Simulated
 
+pytestmark = pytest.mark.slow
+
 # What may go wrong: each story has another of these, the first has none.
 FAULTS = (
     None,

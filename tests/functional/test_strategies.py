@@ -143,6 +143,7 @@ def test_aborted_in_the_middle(group: Group) -> None:
     assert serves_as_before(it, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_lost_function_in_the_middle(
     group: Group, world: World, when: Literal["before", "after"]

@@ -502,6 +502,7 @@ def test_every_statement_has_its_occasion() -> None:
     assert set(OCCASIONS) == {name for name, _ in all_statements()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(OCCASIONS)[:: 1 if ALL else 12])
 def test_without_the_statement_something_is_refused(world: World, name: str) -> None:
     occasion = OCCASIONS[name]
