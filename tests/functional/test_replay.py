@@ -66,8 +66,6 @@ def fits(told: Story) -> bool:
             and not isinstance(stage.rollout, Progressive)
             and stage.drift == "tell"
             and not stage.checks.alarms.names
-            and stage.shadow is None
-            and not isinstance(stage.rollout, Progressive)
             for stage in told.policies[0].stages
         )
     )
