@@ -179,13 +179,15 @@ def test_3_staging_is_reached_through_sts_for_this_release(
         if call.account == STAGING and call.operation.startswith("Create")
     ]
     assert [call.operation for call in made] == [
+        "CreateModelPackageGroup",
+        "CreateModelPackage",
         "CreateModel",
         "CreateEndpointConfig",
         "CreateEndpoint",
     ]
     session = f"arn:aws:sts::{STAGING}:assumed-role/sageops-target-eu-west-1/sageops-churn-1"
     assert {call.caller for call in made} == {session}
-    assert made[2].parameters["EndpointName"] == "churn-staging"
+    assert made[-1].parameters["EndpointName"] == "churn-staging"
     assert released.it.serves("staging") == 1
 
 
