@@ -37,8 +37,8 @@ from sageops.moves import (
 )
 from sageops.names import artifact_url, config_name
 from sageops.policy import Approvals, Stage
-from sageops.rollout import deploy, mirror, promoted_by, shift
-from sageops.seeing import BUSY, firing, served
+from sageops.rollout import changed, deploy, mirror, promoted_by, shift
+from sageops.seeing import BUSY, firing
 from sageops.settle import hold
 from sageops.watch import alarm_specs
 
@@ -148,8 +148,7 @@ def _bake(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         why = Stop("RolledBack", "AlarmFired", message, harm_since=run.asked_at)
         return stop(view, release, run, why)
     if seen is None or (seen.config != run.config and seen.status not in BUSY):
-        message = f"{stage.name} was changed behind our back: {served(seen)}."
-        return stop(view, release, run, Stop("Failed", "EndpointChanged", message))
+        return changed(view, release, run, seen)
     since = run.since if run.since is not None else view.now
     until = later(since, minutes=stage.checks.bake_minutes + run.unwatched_minutes)
     if view.now < until and not promoted_by(view, release, run):

@@ -24,9 +24,10 @@ from sageops.model import (
 )
 from sageops.moves import act, entry, errand, look_again, record, to_step
 from sageops.names import BESIDE, VARIANT
-from sageops.policy import Progressive, Stage
+from sageops.policy import Stage
 from sageops.seeing import BUSY, served, share
 from sageops.settle import hold
+from sageops.strategies import by_guardrail
 from sageops.strategies.timeout import timeout_seconds
 
 __all__ = ["back", "count"]
@@ -54,7 +55,7 @@ def back(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     match seen.status:
         case "Failed":
             return act(view, DeleteEndpoint(where), release, run.stage)
-        case "Updating" if seen.pending == run.config and _hears_an_alarm(stage):
+        case "Updating" if seen.pending == run.config and by_guardrail(stage):
             return act(view, SignalStop(where, run.config), release, run.stage)
         case status if status in BUSY:
             return look_again(view, f"{release.name}: {stage.name} is {seen.status}")
@@ -64,11 +65,6 @@ def back(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
             return act(view, ShiftTraffic(where, 0), release, run.stage)
         case _:
             return _undo(view, release, run, seen, where)
-
-
-def _hears_an_alarm(stage: Stage) -> bool:
-    """Whether the update to the new version's configuration is one with a guardrail."""
-    return not isinstance(stage.rollout, Progressive)
 
 
 def _answering(run: StageRun) -> tuple[Arm, ...]:

@@ -187,6 +187,10 @@ class Verdict(Struct, frozen=True):
     harmed: int
     minutes_used: int
 
+    @property
+    def sentence(self) -> str:
+        return f"{self.message[:1].upper()}{self.message[1:]}."
+
 
 class _Columns(Struct, frozen=True):
     """Minutes with requests of the canary, column by column: a week of them is read at once."""

@@ -29,6 +29,7 @@ from sageops.moves import (
     record,
     stop,
     turn_back,
+    withdrawn,
 )
 from sageops.policy import Stage
 
@@ -51,8 +52,11 @@ def live(view: View) -> Step | None:
 
 def _turns_back(view: View, release: Release) -> bool:
     """Whether the release is being taken back in some stage."""
-    is_open = release.version in view.records.head.open and not has_ended(release)
-    return is_open and current_run(release).step in ("stopping", "counting")
+    return _is_open(view, release) and current_run(release).step in ("stopping", "counting")
+
+
+def _is_open(view: View, release: Release) -> bool:
+    return release.version in view.records.head.open and not has_ended(release)
 
 
 def _serves(view: View, stage: str, live: Live) -> bool:
@@ -73,9 +77,8 @@ def _alarm(view: View, stage: str, live: Live, release: Release) -> Step | None:
     if live.replaced is not None:
         since = max(live.since, later(alarm.since, minutes=-15))
         why = Stop("RolledBack", "AlarmAfterLive", message, harm_since=since)
-        if release.version in view.records.head.open and not has_ended(release):
-            if is_underway(release):
-                return turn_back(view, release, replace(why, harm_since=None))
+        if _is_open(view, release) and is_underway(release):
+            return turn_back(view, release, replace(why, harm_since=None))
         return stop(view, release, release.run(stage), why)
     news = [each for each in firing if live.warned_of is None or each.since > live.warned_of]
     if not news:
@@ -108,9 +111,7 @@ def _against(view: View, release: Release) -> Stop | None:
     package = view.packages.get(release.version)
     wish = view.records.wishes.get(release.version)
     if package is not None and package.approval != "Approved":
-        by = view.details[release.version].modified_by
-        what = "rejected" if package.approval == "Rejected" else "no longer approved"
-        return Stop("Rejected", "Rejected", f"The package was {what} in the registry by {by}.", by)
+        return withdrawn(view, package)
     if wish is not None and wish.aborted is not None:
         return Stop("Aborted", "Aborted", f"{wish.aborted.by} rolled it back.", wish.aborted.by)
     return None

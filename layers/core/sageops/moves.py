@@ -13,6 +13,7 @@ from sageops.model import (
     Head,
     Intent,
     Live,
+    PackageSeen,
     Record,
     Release,
     Severity,
@@ -47,6 +48,7 @@ __all__ = [
     "turn_back",
     "unstuck",
     "untroubled",
+    "withdrawn",
 ]
 
 # For so long the sweep looks at what went live.
@@ -194,6 +196,13 @@ def stop(view: View, release: Release, run: StageRun, why: Stop) -> Record:
         facts={"reason": why.reason, **why.facts},
     )
     return record(view, turned, log=(told,), head=opened(view.records.head, release.version))
+
+
+def withdrawn(view: View, package: PackageSeen) -> Stop:
+    """The registry no longer approves it; `view.details` says on whose word."""
+    by = view.details[package.version].modified_by
+    what = "rejected" if package.approval == "Rejected" else "no longer approved"
+    return Stop("Rejected", "Rejected", f"The package was {what} in the registry by {by}.", by)
 
 
 def turn_back(view: View, release: Release, why: Stop) -> Record:

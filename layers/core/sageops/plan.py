@@ -40,6 +40,7 @@ from sageops.moves import (
     later,
     record,
     turn_back,
+    withdrawn,
 )
 from sageops.names import training_token
 from sageops.strategies import longest
@@ -218,12 +219,7 @@ def _registry(view: View) -> Step | None:
         if package.approval == "Approved" and not approved:
             return _approve(view, release)
         if package.approval == "Rejected" or (approved and package.approval != "Approved"):
-            by = view.details[release.version].modified_by
-            what = "rejected" if package.approval == "Rejected" else "no longer approved"
-            why = Stop(
-                "Rejected", "Rejected", f"The package was {what} in the registry by {by}.", by
-            )
-            return turn_back(view, release, why)
+            return turn_back(view, release, withdrawn(view, package))
     return None
 
 

@@ -36,10 +36,9 @@ from sageops.model import (
 from sageops.moves import current_run, errand, is_underway
 from sageops.names import VARIANT
 from sageops.plan import LEASE, plan, to_describe
-from sageops.policy import Stage
 from sageops.power import plans
 from sageops.settle import after, troubled
-from sageops.watch import Comparison, alarm_names, comparison, watched_config
+from sageops.watch import Comparison, alarm_names, comparison, slow_ms, watched_config
 
 __all__ = ["Cloud", "Store", "Wakeups", "observe", "reconcile"]
 
@@ -207,14 +206,16 @@ def observe(records: Records, cloud: Cloud, now: datetime) -> View:
         where = errand(release, release.run(stage), policy.stage(stage))
         try:
             endpoints[stage] = cloud.endpoint(where)
-            alarms[stage] = cloud.alarms(where, alarm_names(config, policy.stage(stage)))
+            # What waits for the first version of a stage has no configuration to watch yet.
+            if config:
+                alarms[stage] = cloud.alarms(where, alarm_names(config, policy.stage(stage)))
             run = release.run(stage)
             served = records.head.live.get(stage)
             if run.step == "waiting" and served is not None and plans(policy.stage(stage)):
                 traffic[stage] = cloud.traffic(where, Arm(served.config, VARIANT))
             compared = comparison(run, policy.stage(stage))
             if compared is not None:
-                minutes[stage] = cloud.minutes(where, compared, _slow_ms(policy.stage(stage)))
+                minutes[stage] = cloud.minutes(where, compared, slow_ms(policy.stage(stage)))
         except TroubleError as error:
             endpoints[stage] = error.trouble
     by_version = {package.version: package for package in packages}
@@ -251,7 +252,3 @@ def _live_of_interest(
     if release is None or all(run.stage != stage for run in release.runs):
         return {}
     return {stage: (release, stage, live.config)}
-
-
-def _slow_ms(stage: Stage) -> int | None:
-    return stage.checks.evidence.slow_ms if stage.checks.evidence is not None else None

@@ -51,7 +51,7 @@ from sageops.strategies import after_mirroring, deployment, progressive, waits
 from sageops.strategies.trial import GoBack, GoOn, StayFor, Trial, look
 from sageops.watch import alarm_names, alarm_specs, comparison, verdict
 
-__all__ = ["deploy", "mirror", "promoted_by", "refused", "shift"]
+__all__ = ["changed", "deploy", "mirror", "promoted_by", "refused", "shift"]
 
 # How often the evidence is looked at: as often as it changes.
 _JUDGED_MINUTES = 1
@@ -160,7 +160,7 @@ def _to_trial(
     """The next step until the endpoint serves both versions; None when it does."""
     seen = view.endpoints[stage.name]
     if seen is None:
-        return _changed(view, release, run, seen)
+        return changed(view, release, run, seen)
     if isinstance(seen, Trouble):
         return hold(view, release, run, seen)
     if seen.status in BUSY:
@@ -175,7 +175,7 @@ def _to_trial(
     if was_tried(run, trial, seen):
         return _tried_in_vain(view, release, run, stage, seen)
     if run.share or run.compared_since is not None:
-        return _changed(view, release, run, seen)
+        return changed(view, release, run, seen)
     if is_paused(release):
         return look_again(view, f"{release.name} is paused in {stage.name}")
     against = refused(view, release, run, stage, seen)
@@ -200,9 +200,11 @@ def _look(
     if alarm is not None:
         return GoBack("AlarmFired", f"Alarm {alarm.name} fired: {alarm.reason}")
     since = run.since or view.now
+    whole = verdict(view, run, stage)
     trial = Trial(
-        whole=verdict(view, run, stage),
-        step=verdict(view, run, stage, since),
+        whole=whole,
+        # The first step is the whole so far: the same minutes are not judged twice.
+        step=whole if since == run.compared_since else verdict(view, run, stage, since),
         share=share_,
         passed=view.now - since,
         allowed=allowed,
@@ -217,8 +219,9 @@ def promoted_by(view: View, release: Release, run: StageRun) -> str:
     """Who wants the stage to go on without waiting any longer; empty when nobody does."""
     wish = view.records.wishes.get(release.version)
     word = wish.promoted.get(run.stage) if wish is not None else None
-    said = word is not None and run.asked_at is not None and word.at >= run.asked_at
-    return word.by if said and word is not None else ""
+    if word is None or run.asked_at is None or word.at < run.asked_at:
+        return ""
+    return word.by
 
 
 def _act_on(
@@ -328,18 +331,17 @@ def _rolling_out(
     view: View, release: Release, run: StageRun, stage: Stage, seen: EndpointSeen
 ) -> Step:
     """SageMaker moves the traffic. Where the policy wants evidence, the fleets are compared."""
+    moving = f"{release.name}: {stage.name} is {seen.status}"
     if comparison(run, stage) is None:
-        return look_again(view, f"{release.name}: {stage.name} is {seen.status}")
+        return look_again(view, moving)
+    soon = later(view.now, minutes=_JUDGED_MINUTES)
     if seen.pending != run.config:
-        why_wait = f"{release.name}: {stage.name} is {seen.status}"
-        return Wait(later(view.now, minutes=_JUDGED_MINUTES), why_wait)
+        return Wait(soon, moving)
     found = verdict(view, run, stage)
     if found.ruling == "regressed":
-        message = f"{found.message[:1].upper()}{found.message[1:]}."
-        why = Stop("RolledBack", "Regressed", message, harm_since=run.asked_at)
+        why = Stop("RolledBack", "Regressed", found.sentence, harm_since=run.asked_at)
         return stop(view, release, run, replace(why, facts=figures(found)))
-    why_wait = f"{release.name}: {stage.name} is {seen.status}; {found.ruling}: {found.message}"
-    return Wait(later(view.now, minutes=_JUDGED_MINUTES), why_wait)
+    return Wait(soon, f"{moving}; {found.ruling}: {found.message}")
 
 
 def _tried_in_vain(
@@ -370,7 +372,8 @@ def _tried_in_vain(
     return count(view, release, replace(run, stop=why), seen)
 
 
-def _changed(view: View, release: Release, run: StageRun, seen: EndpointSeen | None) -> Record:
+def changed(view: View, release: Release, run: StageRun, seen: EndpointSeen | None) -> Record:
+    """Somebody else has put something in the place of ours."""
     message = f"{run.stage} was changed behind our back: {served(seen)}."
     return stop(view, release, run, Stop("Failed", "EndpointChanged", message))
 

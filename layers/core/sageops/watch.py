@@ -17,7 +17,8 @@ from sageops.evidence import (
 )
 from sageops.model import AlarmSpec, Arm, StageRun, View
 from sageops.names import BESIDE, SHADOW, VARIANT, alarm_name
-from sageops.policy import Evidence, Objectives, Progressive, Stage
+from sageops.policy import Evidence, Objectives, Stage
+from sageops.strategies import by_guardrail
 
 __all__ = [
     "Comparison",
@@ -25,6 +26,7 @@ __all__ = [
     "alarm_specs",
     "comparison",
     "criteria",
+    "slow_ms",
     "verdict",
     "watched_config",
 ]
@@ -86,15 +88,11 @@ def comparison(run: StageRun, stage: Stage) -> Comparison | None:
             trial = run.trials[-1]
             beside = SHADOW if run.step == "mirroring" else BESIDE
             return Comparison(Arm(trial, VARIANT), Arm(trial, beside), since)
-        case "deploying" if stage.checks.evidence is not None and _by_guardrail(stage):
+        case "deploying" if stage.checks.evidence is not None and by_guardrail(stage):
             present = run.trials[-1] if run.trials else run.replaced
             return Comparison(Arm(present, VARIANT), Arm(run.config, VARIANT), since)
         case _:
             return None
-
-
-def _by_guardrail(stage: Stage) -> bool:
-    return not isinstance(stage.rollout, Progressive)
 
 
 def verdict(view: View, run: StageRun, stage: Stage, since: datetime | None = None) -> Verdict:
@@ -103,7 +101,7 @@ def verdict(view: View, run: StageRun, stage: Stage, since: datetime | None = No
     minutes = view.minutes.get(run.stage, {})
     wanted = criteria(stage.checks.evidence or Evidence())
     begin = since or run.compared_since or view.now
-    if since is not None and since != run.compared_since:
+    if since is not None:
         minutes = {name: _from(since, each) for name, each in minutes.items()}
         wanted = replace(wanted, warm_up_minutes=0)
     return judge(minutes, wanted, int((view.now - begin).total_seconds() // 60))
@@ -111,6 +109,11 @@ def verdict(view: View, run: StageRun, stage: Stage, since: datetime | None = No
 
 def _from(since: datetime, minutes: tuple[Minute, ...]) -> tuple[Minute, ...]:
     return tuple(minute for minute in minutes if minute.at >= since)
+
+
+def slow_ms(stage: Stage) -> int | None:
+    """From how many milliseconds on an answer is slow; None where nobody counts that."""
+    return stage.checks.evidence.slow_ms if stage.checks.evidence is not None else None
 
 
 def criteria(wanted: Evidence) -> Criteria:

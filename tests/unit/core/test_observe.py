@@ -56,6 +56,17 @@ def test_under_way_the_alarms_are_those_of_what_comes() -> None:
     assert {name.split("/")[1] for name in names} == {world.config(2)}
 
 
+def test_who_waits_for_a_first_endpoint_has_no_alarms_to_look_at() -> None:
+    world = World(stage("production", ONE_STAGE[0].target.account, gate="manual"))
+    world.approved(1)
+    world.look()
+    assert world.step(1) == "gate"
+
+    view = world.view()
+
+    assert (view.endpoints, view.alarms) == ({"production": None}, {})
+
+
 def test_who_waits_does_not_hide_the_alarms_of_who_bakes() -> None:
     world = World(*ONE_STAGE).in_bake(1)
     world.registered(2)

@@ -14,7 +14,7 @@ from sageops.errors import TroubleError
 from sageops.evidence import Counts, Minute
 from sageops.model import Errand, Release
 from sageops.policy import Policy
-from sageops.watch import Comparison
+from sageops.watch import Comparison, slow_ms
 
 __all__ = ["observe"]
 
@@ -42,10 +42,9 @@ def _filled(
     where = Errand(stage.target, release.name, stage=stage.name)
     end = min(now, compared.until + _MARGIN)
     arms = Comparison(compared.control or compared.canary, compared.canary, compared.since)
-    slow_ms = stage.checks.evidence.slow_ms if stage.checks.evidence is not None else None
     try:
         client = targets.client(where, "cloudwatch")
-        minutes = see_minutes(client, where, arms, end, slow_ms)
+        minutes = see_minutes(client, where, arms, end, slow_ms(stage))
         latency = see_latency(client, where, arms, end)
     except TroubleError as error:
         return replace(compared, problem=error.trouble.message)

@@ -7,7 +7,7 @@ from sageops.model import BlueGreen, RollingUpdate, StageStep
 from sageops.policy import AllAtOnce, Canary, Linear, Progressive, Rolling, Rollout, Stage
 from sageops.strategies import all_at_once, canary, linear, rolling
 
-__all__ = ["after_alarming", "after_mirroring", "deployment", "longest", "waits"]
+__all__ = ["after_alarming", "after_mirroring", "by_guardrail", "deployment", "longest", "waits"]
 
 
 def after_alarming(stage: Stage) -> StageStep:
@@ -16,7 +16,12 @@ def after_alarming(stage: Stage) -> StageStep:
 
 
 def after_mirroring(stage: Stage) -> StageStep:
-    return "shifting" if isinstance(stage.rollout, Progressive) else "deploying"
+    return "deploying" if by_guardrail(stage) else "shifting"
+
+
+def by_guardrail(stage: Stage) -> bool:
+    """Whether SageMaker moves the traffic to the new version, and hears our alarms meanwhile."""
+    return not isinstance(stage.rollout, Progressive)
 
 
 # Beside the waits: the copy, the fleets, and a service that has to be asked again.

@@ -53,8 +53,7 @@ class Trial(Struct, frozen=True):
 def look(trial: Trial) -> Look:  # noqa: PLR0911
     """What to do now. Harm comes first, then people's words, then the evidence, then the clock."""
     if trial.whole.ruling == "regressed":
-        message = trial.whole.message
-        return GoBack("Regressed", f"{message[:1].upper()}{message[1:]}.")
+        return GoBack("Regressed", trial.whole.sentence)
     if trial.paused:
         return StayFor("it is paused")
     if trial.promoted_by:
