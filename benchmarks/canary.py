@@ -22,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="where the page goes")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a requirement fails")
     options = parser.parse_args(arguments)
+    if options.write:
+        # Before the measuring, so that nothing is measured for a page that cannot be written.
+        options.write.mkdir(parents=True, exist_ok=True)
 
     results = measure(options.runs, options.seed)
     for name, cells in results.cells.items():
