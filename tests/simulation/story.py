@@ -381,13 +381,13 @@ def _shown(policy: Policy) -> str:
 def story(seed: int) -> Story:
     """The story of a seed."""
     chance = random.Random(seed)
-    calm = chance.random() < 0.1
-    groups = chance.choices((1, 2, 3), (88, 9, 3))[0]
+    calm = chance.random() < 0.06
+    groups = 1 if calm else chance.choices((1, 2, 3), (90, 8, 2))[0]
     names = ("churn", "fraud", "price")[:groups]
     policies = tuple(_policy(chance, name, calm) for name in names)
     people = [item for policy in policies for item in _people(chance, policy, calm)]
     if any(policy.training for policy in policies):
-        people.append(WantsTraining(chance.uniform(0, 75)))
+        people.append(WantsTraining(chance.uniform(0, 45)))
     faults = list(_faults(chance, policies, calm))
     silent = tuple(name for name in names if chance.random() < 0.08)
     return Story(seed, policies, (*people, *faults), calm, silent)
@@ -402,7 +402,7 @@ _STAGES = {
 
 def _policy(chance: random.Random, group: str, calm: bool = False) -> Policy:
     wanted = chance.choices(
-        (("production",), ("staging", "production"), tuple(_STAGES)), (52, 42, 6)
+        (("production",), ("staging", "production"), tuple(_STAGES)), (60, 36, 4)
     )[0]
     stages = tuple(_stage(chance, group, name, calm) for name in wanted)
     # How often it is trained depends on how many nights a story takes.
@@ -422,17 +422,17 @@ def _stage(chance: random.Random, group: str, name: str, calm: bool) -> Stage:
         smoke=smoke if chance.random() < 0.7 else (),
         alarms=alarms,
         evidence=_evidence(chance) if chance.random() < 0.1 else None,
-        bake_minutes=chance.choice((0, 0, 5, 10, 20)),
+        bake_minutes=chance.choice((0, 0, 3, 8)),
     )
     return Stage(
         name,
         Target(account, region, f"{group}-{name}"),
         RealTime("ml.m5.large", 10),
-        _progressive(chance, calm) if chance.random() < 0.16 else _rollout(chance),
+        _progressive(chance, calm) if chance.random() < 0.12 else _rollout(chance),
         checks,
         "manual" if name != "staging" and chance.random() < 0.4 else "auto",
         # Half of the requests settle it within ten minutes, one way or the other.
-        Shadow(50, 30 if calm else chance.choice((5, 15))) if chance.random() < 0.1 else None,
+        Shadow(50, 30 if calm else chance.choice((5, 10))) if chance.random() < 0.08 else None,
         chance.choices(("tell", "correct", "adopt"), (50, 30, 20))[0],
         # Hardly ever so short that a release is stuck.
         chance.choice((20, 60)) if chance.random() < 0.1 and not calm else None,
@@ -450,23 +450,23 @@ def _evidence(chance: random.Random) -> Evidence:
 def _progressive(chance: random.Random, calm: bool) -> Progressive:
     if calm:
         return Progressive((50, 100), 30)
-    steps = chance.choice(((50, 100), (50,), (1, 50, 100), (20, 60)))
-    return Progressive(steps, chance.choice((5, 10, 15)))
+    steps = chance.choice(((50, 100), (50,), (50,), (1, 50, 100), (20, 60)))
+    return Progressive(steps, chance.choice((5, 10)))
 
 
 def _rollout(chance: random.Random) -> Rollout:
     match chance.randrange(4):
         case 0:
-            return AllAtOnce(bake_minutes=chance.choice((0, 5)))
+            return AllAtOnce(bake_minutes=chance.choice((0, 3)))
         case 1:
-            return Canary(chance.choice((10, 50)), chance.choice((5, 10)), chance.choice((0, 5)))
+            return Canary(chance.choice((10, 50)), chance.choice((3, 8)), chance.choice((0, 3)))
         case 2:
-            return Linear(chance.choice((20, 50)), chance.choice((2, 5)), chance.choice((0, 5)))
+            return Linear(chance.choice((20, 50)), chance.choice((1, 3)), chance.choice((0, 3)))
         case _:
-            return Rolling(chance.choice((20, 50)), chance.choice((2, 5)))
+            return Rolling(chance.choice((20, 50)), chance.choice((1, 3)))
 
 
-_BEHAVIOURS = ("good", "sick", "rude", "bad", "late:12", "late:30", "weak", "picky", "slow")
+_BEHAVIOURS = ("good", "sick", "rude", "bad", "late:8", "late:20", "weak", "picky", "slow")
 _OFTEN = (58, 6, 6, 9, 9, 6, 3, 2, 2)
 # Those that do not depend on when they are looked at.
 _TIMELESS = 3
@@ -476,26 +476,26 @@ def _people(chance: random.Random, policy: Policy, calm: bool) -> list[Item]:
     items: list[Item] = []
     at = 0.0
     # A first version is compared with nothing.
-    often = (15, 65, 20) if any(map(_compares, policy.stages)) else (58, 34, 8)
+    often = (25, 67, 8) if any(map(_compares, policy.stages)) else (64, 32, 4)
     for number in range(1, chance.choices((1, 2, 3), often)[0] + 1):
         label = f"{policy.group}.{number}"
-        at += chance.choice((1.0, 5.0, 20.0, 40.0, 60.0)) * chance.random()
+        at += chance.choice((1.0, 5.0, 15.0, 30.0)) * chance.random()
         approved = chance.random() < 0.5
         known = _TIMELESS if calm else None
         behaviour = chance.choices(_BEHAVIOURS[:known], _OFTEN[:known])[0]
         items.append(Registers(at, policy.group, label, behaviour, approved))
         if not approved and chance.random() < 0.95:
-            items.append(Says(at + chance.uniform(0.1, 15), "approves", label))
+            items.append(Says(at + chance.uniform(0.1, 8), "approves", label))
         items.extend(
-            OpensGate(label, stage.name, round(chance.expovariate(1 / 10), 1))
+            OpensGate(label, stage.name, round(chance.expovariate(1 / 5), 1))
             for stage in policy.stages
             if stage.gate == "manual" and chance.random() < 0.9
         )
         items.extend(_changes_of_mind(chance, label, at, calm))
         if chance.random() < 0.1 and not calm:
-            items.append(Says(at + chance.uniform(5, 90), "promotes", label))
+            items.append(Says(at + chance.uniform(5, 45), "promotes", label))
     if chance.random() < 0.06 and not calm:
-        items.append(PushesPolicy(chance.uniform(1, at + 60), _policy(chance, policy.group)))
+        items.append(PushesPolicy(chance.uniform(1, at + 30), _policy(chance, policy.group)))
     return items
 
 
@@ -506,8 +506,8 @@ def _compares(stage: Stage) -> bool:
 def _changes_of_mind(chance: random.Random, label: str, at: float, calm: bool) -> list[Item]:
     if chance.random() > 0.3:
         return []
-    first = at + chance.uniform(0.5, 60)
-    second = first + chance.uniform(0.5, 30)
+    first = at + chance.uniform(0.5, 35)
+    second = first + chance.uniform(0.5, 15)
     match chance.randrange(8):
         case 0 | 1:
             return [Says(first, "aborts", label)]
@@ -528,7 +528,7 @@ def _changes_of_mind(chance: random.Random, label: str, at: float, calm: bool) -
 # Each operation of the functions, and about how often a story calls it.
 OPERATIONS: dict[str, int] = {
     "dynamodb:TransactWriteItems": 60,
-    "dynamodb:BatchGetItem": 90,
+    "dynamodb:BatchGetItem": 50,
     "dynamodb:GetItem": 20,
     "dynamodb:Query": 10,
     "sqs:SendMessage": 30,
@@ -646,7 +646,7 @@ def _way_back(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]
     label = f"{chance.choice(policies).group}.{chance.randint(1, 2)}"
     word: Word = "aborts" if chance.random() < 0.7 else "rejects"
     fault = _call(chance, _HOWS, chance.choice(_WAY_BACK))
-    return [Says(chance.uniform(1, 90), word, label), replace(fault, occurrence=1)]
+    return [Says(chance.uniform(1, 50), word, label), replace(fault, occurrence=1)]
 
 
 def _call(chance: random.Random, hows: tuple[How, ...], operation: str = "") -> CallFails:
@@ -683,18 +683,18 @@ def _fleets(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     group, stage = _anywhere(chance, policies)
     failure = chance.choice(_FAILURES)
     times = chance.choice((1, 1, 3)) if failure == "SERVICE" else 1
-    return [FleetFails(chance.uniform(0, 60), group, stage, failure) for _ in range(times)]
+    return [FleetFails(chance.uniform(0, 40), group, stage, failure) for _ in range(times)]
 
 
 def _maintenance(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     group, stage = _anywhere(chance, policies)
-    return [Maintains(chance.uniform(5, 75), group, stage, chance.choice((3, 20)))]
+    return [Maintains(chance.uniform(5, 45), group, stage, chance.choice((3, 20)))]
 
 
 def _by_hand(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     group, stage = _anywhere(chance, policies)
     how: Literal["updates", "deletes"] = "updates" if chance.random() < 0.6 else "deletes"
-    return [ChangesEndpoint(chance.uniform(5, 75), group, stage, how)]
+    return [ChangesEndpoint(chance.uniform(5, 50), group, stage, how)]
 
 
 def _weights(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
@@ -716,19 +716,19 @@ def _trials(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
 
 def _alarms(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
     group, stage = _anywhere(chance, policies)
-    return [FiresAlarm(chance.uniform(5, 75), group, stage, chance.choice((5, 15)))]
+    return [FiresAlarm(chance.uniform(5, 50), group, stage, chance.choice((5, 15)))]
 
 
 def _region(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
-    return [GoesDown(chance.uniform(0, 90), 60)]
+    return [GoesDown(chance.uniform(0, 50), 60)]
 
 
 def _deployed(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
-    return [DeploysFunctions(chance.uniform(1, 60)) for _ in range(chance.choice((1, 3)))]
+    return [DeploysFunctions(chance.uniform(1, 40)) for _ in range(chance.choice((1, 3)))]
 
 
 def _sessions(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
-    return [RevokesSessions(chance.uniform(1, 60))]
+    return [RevokesSessions(chance.uniform(1, 40))]
 
 
 def _skew(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]:
@@ -742,7 +742,7 @@ def _registry(chance: random.Random, policies: tuple[Policy, ...]) -> list[Item]
     word: Word = "deletes the package of"
     if chance.random() < 0.5:
         word = "overwrites the artefact of"
-    return [Says(chance.uniform(0.5, 60), word, label)]
+    return [Says(chance.uniform(0.5, 40), word, label)]
 
 
 def _anywhere(chance: random.Random, policies: tuple[Policy, ...]) -> tuple[str, str]:

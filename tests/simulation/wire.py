@@ -156,6 +156,9 @@ class Wire:
             self._hit(f"{fault.how}", operation)
             self._before(fault, operation)
         self._refused(operation, credentials)
+        if fault is None and operation not in CHANGES:
+            # Most calls only read, or concern the hub's table and queue: nobody asks for them.
+            return self._done(operation, do)
         send = self._sent(operation, account, region, parameters, do, credentials)
         if fault is not None and fault.how == "answer lost and sent again":
             # The client's own retry: what the service says to the second try is the answer.
@@ -179,7 +182,6 @@ class Wire:
         credentials: Credentials | None,
     ) -> Callable[[bool], T]:
         if operation not in CHANGES:
-            # Most calls only read, or concern the hub's table and queue: nobody asks for them.
             return lambda again: self._done(operation, do)
         actor = self.actor
         assert actor is not None

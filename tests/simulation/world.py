@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -66,6 +66,8 @@ from tests.simulation.story import (
     WantsTraining,
 )
 from tests.simulation.wire import Call, Crash, Wire
+
+T = TypeVar("T")
 
 __all__ = ["HUB", "REGION", "START", "Change", "Told", "World"]
 
@@ -977,7 +979,7 @@ class World:
     # ------------------------------------------------------------ the stream, and notify
 
     def _written(self, items: list[Row], new: list[Row]) -> None:
-        self._remember(items, new)
+        self._remember(items)
         for item in new:
             if item["sk"]["S"].startswith("LOG#"):
                 self._stream(item)
@@ -1027,21 +1029,18 @@ class World:
 
     # ------------------------------------------------------------ what the table holds
 
-    def _remember(self, items: list[Row], new: list[Row]) -> None:
-        head_row = next((item for item in items if item["sk"]["S"] == "HEAD"), None)
-        if head_row is None:
+    def _remember(self, items: list[Row]) -> None:
+        by_kind: dict[str, list[Row]] = {"HEAD": [], "RELEASE": [], "LOG": []}
+        for item in items:
+            by_kind.setdefault(item["sk"]["S"].partition("#")[0], []).append(item)
+        if not by_kind["HEAD"]:
             return
-        head = msgspec.json.decode(head_row["body"]["S"], type=Head)
-        releases = {
-            release.version: release
-            for item in items
-            if item["sk"]["S"].startswith("RELEASE#")
-            for release in (msgspec.json.decode(item["body"]["S"], type=Release),)
-        }
+        [head] = (_decoded(item, Head) for item in by_kind["HEAD"])
+        found = [_decoded(item, Release) for item in by_kind["RELEASE"]]
+        releases = {release.version: release for release in found}
+        # The log is only ever added to.
         entries = tuple(
-            (f"{item['pk']['S']} {item['sk']['S']}", entry_of(item))
-            for item in new
-            if item["sk"]["S"].startswith("LOG#")
+            (f"{item['pk']['S']} {item['sk']['S']}", entry_of(item)) for item in by_kind["LOG"]
         )
         group, actor = head.group, self.wire.actor
         old = {version: self.releases.get((group, version)) for version in releases}
@@ -1086,6 +1085,10 @@ class _Fleets(Faults):
 
     def fleet_failure(self, account: str, endpoint: str, config: str) -> FleetFailure | None:
         return self._ask(account, endpoint)
+
+
+def _decoded(item: Row, type_: type[T]) -> T:
+    return msgspec.json.decode(item["body"]["S"], type=type_)
 
 
 def _arn(group: str, version: int) -> str:

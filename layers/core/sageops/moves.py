@@ -67,9 +67,9 @@ _LOOK_MINUTES = 5
 def current_run(release: Release) -> StageRun:
     """The stage that the release is in: the one that is being taken back, else the first that is
     not live, else the last."""
-    back = (run for run in release.runs if run.step in ("stopping", "counting"))
-    ahead = (run for run in release.runs if run.step != "live")
-    return next(back, None) or next(ahead, release.runs[-1])
+    ahead = [run for run in release.runs if run.step != "live"]
+    back = [run for run in ahead if run.step in ("stopping", "counting")]
+    return (back or ahead or release.runs[-1:])[0]
 
 
 def is_underway(release: Release) -> bool:

@@ -166,7 +166,8 @@ def _asked(view: View, release: Release, run: StageRun, what: str, why: str) -> 
 def _answered(release: Release, now: datetime) -> Release:
     """Asking worked. Whether it helps is seen later: until then the tries stay counted."""
     blocked = find(release.conditions, "Blocked")
-    if blocked is not None and blocked.reason == "KeepsFailing":
+    # What waits for a person still does when somebody else's change was put right meanwhile.
+    if blocked is not None and blocked.reason in ("KeepsFailing", "Undecided"):
         return release
     return replace(untroubled(release, now), troubles=release.troubles)
 

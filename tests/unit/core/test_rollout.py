@@ -241,6 +241,18 @@ def test_weights_that_somebody_changed_are_put_back() -> None:
     assert world.endpoint().share == 5
 
 
+def test_a_person_is_asked_once_even_if_somebody_changes_the_weights_meanwhile() -> None:
+    world = releasing(SILENT, PROGRESSIVE)
+    until(world, lambda: bool(world.told("Undecided")))
+
+    world.endpoint().share = 60
+    world.wait(60)
+
+    assert world.cloud.shares == [5, 5]
+    assert len(world.told("Undecided")) == 1
+    assert world.condition(2, "Blocked") == (True, "Undecided")
+
+
 @pytest.mark.parametrize("action", [CreateTrial, PutAlarms, UpdateEndpoint, Smoke, ShiftTraffic])
 @pytest.mark.parametrize("when", ["before", "afterwards"])
 def test_a_lost_function_changes_nothing(action: type, when: str) -> None:

@@ -60,6 +60,8 @@ class Table:
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._name = name
+        # A policy version never changes, and every look needs one: each is read once.
+        self._known_policies: dict[str, dict[int, Policy]] = {}
 
     # ------------------------------------------------------------ for the loop
 
@@ -97,9 +99,7 @@ class Table:
             if _wish_key(v) in found
         }
         numbers = {spec.policy_version} | {each.policy_version for each in releases.values()}
-        policies = self._bodies(_group(group), [_policy_key(number) for number in numbers])
-        decoded = (msgspec.json.decode(p, type=PolicyVersion) for p in policies.values())
-        return Records(head, spec, releases, wishes, {each.number: each.policy for each in decoded})
+        return Records(head, spec, releases, wishes, self._policies(group, numbers))
 
     def commit(self, record: Record) -> Head:
         """Write head, releases and log, or nothing. Raises `Conflict`."""
@@ -245,6 +245,14 @@ class Table:
         return [entry_of(item) for item in self._query(_group(group), "LOG#")]
 
     # ------------------------------------------------------------ plumbing
+
+    def _policies(self, group: str, numbers: set[int]) -> dict[int, Policy]:
+        known = self._known_policies.setdefault(group, {})
+        unknown = [_policy_key(number) for number in numbers if number not in known]
+        for body in self._bodies(_group(group), unknown).values():
+            found = msgspec.json.decode(body, type=PolicyVersion)
+            known[found.number] = found.policy
+        return {number: known[number] for number in numbers if number in known}
 
     def _bodies(self, pk: str, keys: list[str]) -> dict[str, str]:
         return {sk: item["body"]["S"] for sk, item in self._items(pk, keys).items()}
