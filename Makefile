@@ -63,15 +63,13 @@ fuzz: $(VENV)/.dev ## Malformed events and policies: COUNT=n of them.
 
 # Mutants of what decides, against the unit tests of the core. All of them take hours, those of one module
 # minutes: MUTANTS="sageops.reconcile*".
-MUTMUT := mutmut==3.8.1
-mutate: $(VENV)/.dev ## Mutation testing: which changes of the core no unit test notices.
-	$(UV) pip install --quiet $(MUTMUT)
+mutate: $(VENV)/.mutation ## Mutation testing: which changes of the core no unit test notices.
 	rm -rf .mutation && mkdir -p .mutation/tests/unit
 	cp -R layers/core/sageops benchmarks .mutation
 	cp -R tests/unit/core tests/unit/conftest.py .mutation/tests/unit
 	cp tests/mutation.cfg .mutation/setup.cfg
-	cd .mutation && PYTHONPATH= $(abspath $(BIN))/mutmut run $(if $(MUTANTS),"$(MUTANTS)") > run.log
-	$(BIN)/python -m benchmarks.mutants .mutation/mutants
+	cd .mutation && PYTHONPATH= $(abspath $(VENV))/mutation/bin/mutmut run $(if $(MUTANTS),"$(MUTANTS)") > run.log
+	$(VENV)/mutation/bin/python -m benchmarks.mutants .mutation/mutants
 
 statements: $(VENV)/.dev ## Each statement of each role is taken away once, and something is refused.
 	SAGEOPS_STATEMENTS=all $(BIN)/python -m pytest tests/security/test_every_statement.py --numprocesses auto
@@ -89,6 +87,7 @@ lock: $(VENV)/.uv ## Resolve the dependencies anew. The files carry hashes and n
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra local -c requirements/dev.txt -o requirements/demo.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/audit.in -o requirements/audit.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra browser -c requirements/dev.txt -o requirements/browser.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header requirements/mutation.in -o requirements/mutation.txt
 	$(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url --no-annotate --no-header layers/core/requirements.in -c requirements/dev.txt -o layers/core/requirements.txt
 
 clean:
@@ -102,6 +101,11 @@ $(VENV)/.uv:
 $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/.uv
 	$(UV) pip install --quiet --require-hashes -r requirements/demo.txt
 	$(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+$(VENV)/.mutation: requirements/mutation.txt | $(VENV)/.uv
+	$(PYTHON) -m venv $(VENV)/mutation
+	VIRTUAL_ENV=$(abspath $(VENV)/mutation) $(BIN)/uv pip install --quiet --require-hashes -r requirements/mutation.txt
 	@touch $@
 
 # Apart from the rest, and only for `make audit`.
