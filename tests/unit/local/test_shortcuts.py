@@ -1,9 +1,11 @@
 """The shortcuts answer what moto and botocore would have answered."""
 
-import botocore.useragent
+from typing import Any
+
 import moto.backends
 import moto.core.responses
 import pytest
+from botocore.useragent import UserAgentComponent
 from moto.core.serialize import (
     SERIALIZERS,
     ResponseSerializer,
@@ -12,9 +14,12 @@ from moto.core.serialize import (
 )
 from moto.core.utils import get_service_model
 from moto.dynamodb.responses import DynamoHandler
+from moto.sns.models import sns_backends
 
 from local import shortcuts
 
+# What they import is no part of their interface.
+RESPONSES: Any = moto.core.responses
 ITEM = {
     "pk": {"S": "churn"},
     "facts": {"M": {"rows": {"L": [{"N": "1"}, {"BOOL": True}]}, "none": {"NULL": True}}},
@@ -56,9 +61,12 @@ def test_what_is_known_is_what_was_found_out() -> None:
     names = [f"Some{letter}Action" for letter in "ABC"]
     asked = (
         lambda: moto.backends.get_backend("dynamodb"),
-        lambda: [moto.core.responses.camelcase_to_underscores(name) for name in names],
-        lambda: moto.core.responses.method_names_from_class(DynamoHandler),
-        lambda: botocore.useragent.sanitize_user_agent_string_component("a b#c", False),
+        lambda: [RESPONSES.camelcase_to_underscores(name) for name in names],
+        lambda: RESPONSES.method_names_from_class(DynamoHandler),
+        lambda: [
+            UserAgentComponent(*part).to_string() for part in (("md", "a b#c"), ("m", "x", "é"))
+        ],
+        lambda: sns_backends["111111111111"]["eu-west-1"],
     )
     without = [ask() for ask in asked]
     with shortcuts.installed():
