@@ -1,8 +1,9 @@
 """What moto and botocore find out anew in every call although it stays the same, found out once.
 
 Nothing is answered differently. A world makes thousands of calls, and these were a tenth of their
-cost, and two thirds of a DynamoDB query's: how an action's method is called and which methods a class has, where a service's state is,
-how a part of the user agent is written, by which names a member of an answer is looked for.
+cost, two thirds of a DynamoDB query's: how an action's method is called and which methods a class
+has, where a service's state is, how a part of the user agent is written, by which names a member of
+an answer is looked for.
 """
 
 from collections.abc import Iterator
