@@ -28,7 +28,7 @@ from moto.scheduler.models import EventBridgeSchedulerBackend
 from moto.sns.models import Topic
 from moto.sqs.models import Queue, SQSBackend
 
-from local import authorization, images, moto_plugin, objects, tables
+from local import authorization, images, moto_plugin, objects, shortcuts, tables
 from local.alarms import Alarm, Alarms, Verdict, as_event_detail, as_notification, state_detail
 from local.clock import Clock
 from local.cloudwatch import CloudWatch
@@ -123,6 +123,7 @@ class Cloud:
         traveller = enter(time_machine.travel(self._start, tick=False))
         self.clock = Clock(self._start, on_move=traveller.move_to)
         enter(mock_aws())
+        enter(shortcuts.installed())
         self.authorization = enter(authorization.install())
         self._principals = Principals(self.clock, self.region, self.authorization)
         self._delivery = Delivery(self.clock, self._principals)

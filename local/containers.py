@@ -2,7 +2,8 @@
 
 A job's container is one process of the present interpreter in a temporary folder that stands
 for `/`. A model's container is one process of `local.serving`, one for each distinct artefact
-and environment, started by its first health check or request and shared by all accounts.
+and environment, started by its first health check or request and shared by all accounts. Both are
+forks of `local.warm`, which has scikit-learn on board.
 """
 
 import contextlib
@@ -11,9 +12,6 @@ import http.client
 import io
 import os
 import select
-import signal
-import subprocess
-import sys
 import tarfile
 import tempfile
 import threading
@@ -23,11 +21,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
+from local import warm
 from local.simulator.site import Reply, Run
 
 __all__ = ["LocalContainers", "pack", "unpack"]
 
+ROOT = Path(__file__).parent.parent
+_NOWHERE = Path(os.devnull)
 # What SageMaker keeps of a container's words in `FailureReason`, 1024 characters, less a preface.
 MESSAGE_CHARACTERS = 900
 
@@ -166,7 +168,8 @@ def unpack(archive: bytes, folder: Path) -> None:
 class _Server:
     """A model's process, its folder, and the one connection to it that is kept open."""
 
-    process: subprocess.Popen[bytes]
+    process: warm.Process
+    stdin: BinaryIO
     folder: tempfile.TemporaryDirectory[str]
     connection: http.client.HTTPConnection
 
@@ -187,11 +190,8 @@ class _Server:
 
     def stop(self) -> None:
         self.connection.close()
-        self.process.terminate()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                pipe.close()
+        _end(self.process)
+        self.stdin.close()
         self.folder.cleanup()
 
 
@@ -206,62 +206,74 @@ def _start(artifact: bytes, environment: Mapping[str, str], limit: float) -> _Se
     however we ended. Raises OSError when it does not start in time.
     """
     folder = tempfile.TemporaryDirectory(prefix="sageops-model-")
-    process = None
     try:
         unpack(artifact, Path(folder.name))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "local.serving", folder.name],
-            cwd=Path(__file__).parent.parent,
-            env=_environment(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        port = _first_line(process, limit)
-        connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=limit)
-        return _Server(process, folder, connection)
+        process, stdin, stdout = _serving(folder.name, environment)
     except (OSError, tarfile.TarError) as error:
-        if process:
-            process.kill()
-            process.communicate()
         folder.cleanup()
         raise OSError(f"the model's container did not start: {error}") from error
+    try:
+        with stdout:
+            port = _first_line(stdout, process, limit)
+    except OSError as error:
+        _end(process)
+        stdin.close()
+        folder.cleanup()
+        raise OSError(f"the model's container did not start: {error}") from error
+    connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=limit)
+    return _Server(process, stdin, folder, connection)
 
 
-def _first_line(process: subprocess.Popen[bytes], limit: float) -> bytes:
-    assert process.stdout
-    ready, _, _ = select.select([process.stdout], [], [], limit)
+def _serving(
+    folder: str, environment: Mapping[str, str]
+) -> tuple[warm.Process, BinaryIO, BinaryIO]:
+    """A process of `local.serving`, and our ends of its standard input and output."""
+    its_input, stdin = os.pipe()
+    stdout, its_output = os.pipe()
+    with _NOWHERE.open("wb") as nowhere, os.fdopen(its_input), os.fdopen(its_output, "wb"):
+        process = warm.fork(
+            ["-m", "local.serving", folder],
+            ROOT,
+            environment,
+            its_input,
+            its_output,
+            nowhere.fileno(),
+        )
+    return process, os.fdopen(stdin, "wb"), os.fdopen(stdout, "rb")
+
+
+def _first_line(stdout: BinaryIO, process: warm.Process, limit: float) -> bytes:
+    ready, _, _ = select.select([stdout], [], [], limit)
     if not ready:
         raise OSError(f"it was not ready within {limit:g} s")
-    line = process.stdout.readline().strip()
+    line = stdout.readline().strip()
     if not line:
         raise OSError(f"it ended with exit code {process.wait()}")
     return line
+
+
+def _end(process: warm.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself
+        process.kill()
+    process.wait()
 
 
 def _run(
     command: list[str], folder: Path, environment: Mapping[str, str], limit: float
 ) -> tuple[int, str]:
     """Run Python with `command` to its end or the limit's: its exit code and last words."""
-    with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen(
-            [sys.executable, *command],
-            cwd=folder,
-            env=_environment(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=words,
-            # Its own group, so that what it started ends with it.
-            start_new_session=True,
-        )
+    with tempfile.TemporaryFile() as words, _NOWHERE.open("r+b") as nowhere:
+        null = nowhere.fileno()
+        process = warm.fork(command, folder, environment, null, null, words.fileno())
         overdue = threading.Event()
 
         def stop() -> None:
             overdue.set()
             with contextlib.suppress(ProcessLookupError):  # it ended by itself just now
-                os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
 
-        # A timer and not `wait(timeout)`, which asks a clock that the embedded cloud may move.
+        # A timer and not a wait with a limit, which would ask a clock that the embedded cloud may
+        # move.
         timer = threading.Timer(limit, stop)
         timer.start()
         exit_code = process.wait()
@@ -272,20 +284,6 @@ def _run(
         size = words.seek(0, io.SEEK_END)
         words.seek(max(0, size - MESSAGE_CHARACTERS))
         return exit_code, words.read().decode(errors="replace").strip()
-
-
-def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """A container's environment: what it was given, the path, and nothing else of ours.
-
-    One thread for linear algebra: many small processes share the machine's cores.
-    """
-    return {
-        "PATH": os.defpath,
-        "PYTHONHASHSEED": "0",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        **given,
-    }
 
 
 def _below(root: Path, place: str) -> Path:

@@ -92,10 +92,11 @@ def _module(folder: Path, name: str) -> ModuleType:
 @contextlib.contextmanager
 def _entered(sandbox: Sandbox) -> Iterator[None]:
     """Inside, the interpreter is the function's; outside, everything is as it was."""
-    outside = _own_modules(sandbox)
+    outside = _own_modules(sandbox, list(sys.modules))
     environment, session, stdout = dict(os.environ), boto3.DEFAULT_SESSION, sys.stdout
     for name in outside:
         del sys.modules[name]
+    shared = frozenset(sys.modules)
     sys.modules.update(sandbox.modules)
     sys.path.insert(0, str(sandbox.folder))
     os.environ.clear()
@@ -106,7 +107,9 @@ def _entered(sandbox: Sandbox) -> Iterator[None]:
         yield
     finally:
         sandbox.session = boto3.DEFAULT_SESSION
-        sandbox.modules = _own_modules(sandbox)
+        # There are thousands, and few are new.
+        new = [name for name in sys.modules if name not in shared]
+        sandbox.modules = _own_modules(sandbox, new)
         for name in sandbox.modules:
             del sys.modules[name]
         sys.modules.update(outside)
@@ -116,10 +119,10 @@ def _entered(sandbox: Sandbox) -> Iterator[None]:
         os.environ.update(environment)
 
 
-def _own_modules(sandbox: Sandbox) -> dict[str, ModuleType]:
-    """What is loaded now of the packages that each function has for itself, by name."""
+def _own_modules(sandbox: Sandbox, names: list[str]) -> dict[str, ModuleType]:
+    """Which of these loaded modules are of the packages that each function has for itself."""
     packages = sandbox.packages
-    return {n: m for n, m in list(sys.modules.items()) if n.partition(".")[0] in packages}
+    return {name: sys.modules[name] for name in names if name.partition(".")[0] in packages}
 
 
 @contextlib.contextmanager

@@ -68,7 +68,14 @@ def serves_as_before(it: Company, before: str) -> bool:
     return seen is not None and (seen.status, seen.config) == ("InService", before)
 
 
-@pytest.mark.parametrize("how", [PROGRESSIVE, SHADOW], ids=["progressive", "shadow"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(PROGRESSIVE, id="progressive"),
+        # A shadow, and its end, are in `test_a_bad_version_in_the_shadow_harms_nobody`, too.
+        pytest.param(SHADOW, id="shadow", marks=pytest.mark.slow),
+    ],
+)
 def test_a_good_version_goes_live(group: Group, how: Document) -> None:
     it = group(stage(how))
     go(it)
@@ -131,6 +138,7 @@ def test_nobody_asks_it_and_a_person_promotes_it(group: Group) -> None:
     assert it.serves("production") == version
 
 
+@pytest.mark.slow
 def test_aborted_in_the_middle(group: Group) -> None:
     it = group(stage(PROGRESSIVE))
     go(it)
