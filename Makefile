@@ -67,6 +67,7 @@ mutate: $(VENV)/.mutation ## Mutation testing: which changes of the core no unit
 	rm -rf .mutation && mkdir -p .mutation/tests/unit
 	cp -R layers/core/sageops benchmarks .mutation
 	cp -R tests/unit/core tests/unit/conftest.py .mutation/tests/unit
+	cp -R tests/snapshots.py tests/seen .mutation/tests
 	cp tests/mutation.cfg .mutation/setup.cfg
 	cd .mutation && PYTHONPATH= $(abspath $(VENV))/mutation/bin/mutmut run $(if $(MUTANTS),"$(MUTANTS)") > run.log
 	$(VENV)/mutation/bin/python -m benchmarks.mutants .mutation/mutants
