@@ -66,9 +66,10 @@ fuzz: $(VENV)/.dev ## Malformed events and policies: COUNT=n of them.
 mutate: $(VENV)/.mutation ## Mutation testing: which changes of the core no unit test notices.
 	rm -rf .mutation && mkdir -p .mutation/tests/unit
 	cp -R layers/core/sageops benchmarks .mutation
-	cp -R tests/unit/core tests/unit/conftest.py .mutation/tests/unit
+	cp -R tests/unit/core .mutation/tests/unit
 	cp -R tests/snapshots.py tests/seen .mutation/tests
-	cp tests/mutation.cfg .mutation/setup.cfg
+	cp tests/mutation/setup.cfg .mutation/setup.cfg
+	cp tests/mutation/conftest.py .mutation/tests/unit/conftest.py
 	cd .mutation && PYTHONPATH= $(abspath $(VENV))/mutation/bin/mutmut run $(if $(MUTANTS),"$(MUTANTS)") > run.log
 	$(VENV)/mutation/bin/python -m benchmarks.mutants .mutation/mutants
 

@@ -343,13 +343,16 @@ Item = People | Fault
 @dataclass(frozen=True)
 class Story:
     """`calm`: people act only when all that came of their last word is over, so that what they do
-    does not depend on how fast the releases go. `silent`: groups whose endpoints nobody asks."""
+    does not depend on how fast the releases go. `silent`: groups whose endpoints nobody asks.
+    `sweep_minutes`: the template's rate, or one so slow that the sweep hides less of what the
+    loop's own messages forget."""
 
     seed: int
     policies: tuple[Policy, ...]
     items: tuple[Item, ...]
     calm: bool = False
     silent: tuple[str, ...] = ()
+    sweep_minutes: int = 5
 
     def __str__(self) -> str:
         lines = [f"  policy: {_shown(policy)}" for policy in self.policies]
@@ -390,7 +393,8 @@ def story(seed: int) -> Story:
         people.append(WantsTraining(chance.uniform(0, 45)))
     faults = list(_faults(chance, policies, calm))
     silent = tuple(name for name in names if chance.random() < 0.08)
-    return Story(seed, policies, (*people, *faults), calm, silent)
+    sweep_minutes = chance.choice((5, 15, 30))
+    return Story(seed, policies, (*people, *faults), calm, silent, sweep_minutes)
 
 
 _STAGES = {

@@ -83,7 +83,6 @@ _RECONCILE_LIMIT, _LIMIT = timedelta(seconds=120), timedelta(seconds=30)
 _ENOUGH = timedelta(seconds=40)
 # More steps than any release takes in one look: a look that takes more runs in circles.
 _STEPS_A_LOOK = 80
-_SWEEP = timedelta(minutes=5)
 # Lambda's own tries of an asynchronous invocation, after the first.
 _INVOKED_AGAIN = (timedelta(minutes=1), timedelta(minutes=2))
 _LATENCY = timedelta(seconds=1)
@@ -307,7 +306,7 @@ class World:
             self._push(policy)
             if policy.training is not None:
                 self._make_pipeline(policy.training.pipeline)
-        self._after(_SWEEP, self._sweep)
+        self._after(timedelta(minutes=self.story.sweep_minutes), self._sweep)
         self._at((_NIGHT / timedelta(minutes=1)), self._nightly)
 
     def _make_pipeline(self, name: str) -> None:
@@ -930,7 +929,7 @@ class World:
     # ------------------------------------------------------------ sweep
 
     def _sweep(self) -> None:
-        self._after(_SWEEP, self._sweep)
+        self._after(timedelta(minutes=self.story.sweep_minutes), self._sweep)
         if self.wire.is_down:
             self.injected["region down"] += 1
             return
