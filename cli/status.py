@@ -21,6 +21,8 @@ from cli.hub import Hub
 __all__ = ["Bake", "Group", "look", "tree"]
 
 _WIDTH = 20
+# While two versions serve beside each other; paused, too, a person wants to know what to decide by.
+_MOVING = ("mirroring", "shifting", "deploying")
 _COLOURS = {
     "Live": "green",
     "RolledBack": "red",
@@ -66,7 +68,7 @@ def _group(hub: Hub, name: str, now: datetime) -> Group:
         if (bake := _bake(release, policies.get(release.policy_version), now)) is not None
     }
     found = rows(name, hub.table.head(name), releases)
-    moves = any(row.phase == "Progressing" and row.step == "deploying" for row in found)
+    moves = any(row.phase in ("Progressing", "Paused") and row.step in _MOVING for row in found)
     progress, note = _progress(hub, name) if moves or bakes else ({}, "")
     return Group(name, found, bakes, progress, note)
 
