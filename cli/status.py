@@ -137,7 +137,8 @@ def _add(branch: Tree, row: Row, group: Group) -> None:
     leaf.add(Text(row.why))
     seen, bake = group.progress.get(row.version), group.bakes.get(row.version)
     if seen is not None and seen.share is not None:
-        leaf.add(_bar("traffic", seen.share, f"{100 * seen.share:.0f} %", "cyan"))
+        name = "mirrored" if seen.mirrored else "traffic"
+        leaf.add(_bar(name, seen.share, f"{100 * seen.share:.0f} %", "cyan"))
     if seen is not None and seen.threshold:
         towards = max(seen.log_evidence, 0.0) / seen.threshold
         said = f"{seen.ruling}: {seen.message}"
@@ -150,5 +151,5 @@ def _add(branch: Tree, row: Row, group: Group) -> None:
 def _bar(name: str, share: float, said: str, colour: str) -> Text:
     full = round(_WIDTH * min(max(share, 0.0), 1.0))
     return Text.assemble(
-        f"{name:8}", ("█" * full, colour), ("░" * (_WIDTH - full), "dim"), f"  {said}"
+        f"{name:9}", ("█" * full, colour), ("░" * (_WIDTH - full), "dim"), f"  {said}"
     )

@@ -81,8 +81,8 @@ class Compared(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """A rollout under way in a few figures. `share` of the traffic; `threshold` is 0 where the
-    policy asks for no evidence."""
+    """A rollout under way in a few figures. `share` of the traffic, or how much of it is
+    `mirrored`; `threshold` is 0 where the policy asks for no evidence."""
 
     version: int
     stage: str
@@ -92,6 +92,7 @@ class Progress(Struct, frozen=True):
     ruling: str = ""
     message: str = ""
     problem: str = ""
+    mirrored: bool = False
 
 
 def progress(version: int, compared: Compared, found: Verdict | None) -> Progress:
@@ -105,6 +106,7 @@ def progress(version: int, compared: Compared, found: Verdict | None) -> Progres
         found.ruling if found is not None else "",
         found.message if found is not None else "",
         compared.problem,
+        compared.mirrored,
     )
 
 

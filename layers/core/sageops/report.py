@@ -264,12 +264,7 @@ def _until(span: Span, end: datetime) -> Span:
 def _stage(found: Report, compared: Compared) -> str:
     run = found.release.run(compared.stage)
     wanted = _evidence(found.pushed, compared)
-    control = (
-        f"against {escape(compared.control_name)}, which it replaced "
-        f"(<code>{escape(compared.control.config)}</code>), on the same minutes"
-        if compared.control is not None
-        else "with nothing: it is the first that this endpoint served"
-    )
+    control = _against(compared)
     said = (
         f"<p>{escape(compared.canary_name.capitalize())} (<code>{escape(compared.canary.config)}"
         f"</code>) was compared {control}, from {_moment(compared.since)} to "
@@ -286,6 +281,18 @@ def _stage(found: Report, compared: Compared) -> str:
         said += '<p class="quiet">Too few minutes with requests to draw.</p>'
     gate = _steps(run) if last else ""
     return _section(f"Stage {compared.stage}{_manner(compared)}", said + gate + charts)
+
+
+def _against(compared: Compared) -> str:
+    if compared.control is None:
+        return "with nothing: it is the first that this endpoint served"
+    name = escape(compared.control_name)
+    if compared.side_by_side:
+        return f"against {name}, which stood beside it there, on the same minutes"
+    return (
+        f"against {name}, which it replaced (<code>{escape(compared.control.config)}</code>), "
+        "on the same minutes"
+    )
 
 
 def _manner(compared: Compared) -> str:
