@@ -119,7 +119,7 @@ def test_a_live_version_is_taken_back_by_a_button(canary: int, up: Up, desk: Vie
     """The one that the test before approved."""
     name = f"churn/{canary + 1}"
     desk.go()
-    desk.passes("15 min", "15 min")
+    desk.passes("1 h")
     desk.card(name).get_by_text("Live", exact=True).wait_for()
     assert up.serves(canary + 1)
     desk.press(name, "Roll back")

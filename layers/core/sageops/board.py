@@ -155,8 +155,8 @@ _STYLE = """
   text-decoration: none; cursor: pointer; }
 .sageops a.btn-primary { background: var(--button); color: var(--on-button); }
 .sageops .bar { display: grid; grid-template-columns: 6.5rem minmax(4rem, 16rem) 1fr; gap: 2px 10px;
-  align-items: center; margin: 2px 0; }
-.sageops .bar svg { width: 100%; height: 10px; display: block; }
+  align-items: start; margin: 2px 0; }
+.sageops .bar svg { width: 100%; height: 10px; display: block; margin-top: 5px; }
 @media (max-width: 34rem) {
   .sageops .bar { grid-template-columns: 5.5rem 1fr; }
   .sageops .bar span:last-child { grid-column: 1 / -1; }
