@@ -9,7 +9,6 @@ import getpass
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +30,7 @@ from sageops.wishes import Change
 
 from cli import local, wishes
 from cli.changes import changes
+from cli.clock import now
 from cli.doctor import examine
 from cli.explain import explain, shown
 from cli.hub import Hub, Unreachable, connect
@@ -93,7 +93,7 @@ def push_(
 ) -> None:
     """Make a policy file the one in force for its group. Releases under way keep theirs."""
     text, found = _read(file)
-    pushed = push(connect(stack), text, found, by or getpass.getuser(), datetime.now(UTC))
+    pushed = push(connect(stack), text, found, by or getpass.getuser(), now())
     if not pushed.new:
         said = [f"{found.group}: unchanged, version {pushed.number} is in force."]
     else:
@@ -151,7 +151,7 @@ def approve(  # noqa: PLR0913, PLR0917 - a command line has that many options
     as_json: AsJson = False,
 ) -> None:
     """Open a stage's gate for a release."""
-    change = wishes.approve(stage, by, why, datetime.now(UTC))
+    change = wishes.approve(stage, by, why, now())
     said = f"{release}: {stage} is approved by {by}."
     _wish(connect(stack), release, change, said, as_json, stage)
 
@@ -190,7 +190,7 @@ def abort(
     as_json: AsJson = False,
 ) -> None:
     """Stop a release; what it changed is taken back. A live release is rolled back."""
-    change = wishes.abort(by, why, datetime.now(UTC))
+    change = wishes.abort(by, why, now())
     said = f"{release}: aborted by {by}; it is taken back now."
     _wish(connect(stack), release, change, said, as_json)
 
@@ -211,7 +211,7 @@ def rollback(
             f"{release} is {phase(found.conditions)}, not Live. To stop a release that is under "
             f"way: sageops abort {release} --by YOUR-NAME"
         )
-    change = wishes.abort(by, why, datetime.now(UTC))
+    change = wishes.abort(by, why, now())
     _wish(hub, release, change, f"{release}: rolled back by {by}, now.", as_json)
 
 
@@ -224,7 +224,7 @@ def pause(
     as_json: AsJson = False,
 ) -> None:
     """Begin nothing new for a release. A rollout under way goes on and is still watched."""
-    change = wishes.pause(by, why, datetime.now(UTC))
+    change = wishes.pause(by, why, now())
     _wish(connect(stack), release, change, f"{release}: paused by {by}.", as_json)
 
 
@@ -242,7 +242,7 @@ def promote(
     What does harm is taken back all the same, and an update that SageMaker carries out takes its
     own time.
     """
-    change = wishes.promote(stage, by, why, datetime.now(UTC))
+    change = wishes.promote(stage, by, why, now())
     said = f"{release}: {stage} goes on, on the word of {by}."
     _wish(connect(stack), release, change, said, as_json, stage)
 
@@ -256,7 +256,7 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Let a paused or blocked release go on at once."""
-    change = wishes.resume(by, why, datetime.now(UTC))
+    change = wishes.resume(by, why, now())
     _wish(connect(stack), release, change, f"{release}: goes on.", as_json)
 
 
@@ -283,7 +283,7 @@ def status(
     hub = connect(stack)
 
     def groups() -> list[Any]:
-        return look(hub, [group] if group else hub.table.groups(), datetime.now(UTC))
+        return look(hub, [group] if group else hub.table.groups(), now())
 
     if watch and not as_json:
         _watch(lambda: tree(groups()), every)
@@ -331,7 +331,7 @@ def explain_(release: Release, stack: StackName = "sageops", as_json: AsJson = F
         head,
         pushed.policy if pushed is not None else None,
         hub.table.log(found.group),
-        datetime.now(UTC),
+        now(),
     )
     _say(as_json, said, shown(said))
 
@@ -457,7 +457,7 @@ def power(
     elif error_percent is not None:
         raise typer.BadParameter("--error-percent goes with --requests-per-minute.")
     else:
-        measure = Measured(*sign_in(profile or None), datetime.now(UTC))
+        measure = Measured(*sign_in(profile or None), now())
     told = list(findings(found, measure))
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())

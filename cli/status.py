@@ -21,6 +21,8 @@ from cli.hub import Hub
 __all__ = ["Bake", "Group", "look", "tree"]
 
 _WIDTH = 20
+# While two versions serve beside each other; paused, too, a person wants to know what to decide by.
+_MOVING = ("mirroring", "shifting", "deploying")
 _COLOURS = {
     "Live": "green",
     "RolledBack": "red",
@@ -66,7 +68,7 @@ def _group(hub: Hub, name: str, now: datetime) -> Group:
         if (bake := _bake(release, policies.get(release.policy_version), now)) is not None
     }
     found = rows(name, hub.table.head(name), releases)
-    moves = any(row.phase == "Progressing" and row.step == "deploying" for row in found)
+    moves = any(row.phase in ("Progressing", "Paused") and row.step in _MOVING for row in found)
     progress, note = _progress(hub, name) if moves or bakes else ({}, "")
     return Group(name, found, bakes, progress, note)
 
@@ -135,7 +137,8 @@ def _add(branch: Tree, row: Row, group: Group) -> None:
     leaf.add(Text(row.why))
     seen, bake = group.progress.get(row.version), group.bakes.get(row.version)
     if seen is not None and seen.share is not None:
-        leaf.add(_bar("traffic", seen.share, f"{100 * seen.share:.0f} %", "cyan"))
+        name = "mirrored" if seen.mirrored else "traffic"
+        leaf.add(_bar(name, seen.share, f"{100 * seen.share:.0f} %", "cyan"))
     if seen is not None and seen.threshold:
         towards = max(seen.log_evidence, 0.0) / seen.threshold
         said = f"{seen.ruling}: {seen.message}"
@@ -148,5 +151,5 @@ def _add(branch: Tree, row: Row, group: Group) -> None:
 def _bar(name: str, share: float, said: str, colour: str) -> Text:
     full = round(_WIDTH * min(max(share, 0.0), 1.0))
     return Text.assemble(
-        f"{name:8}", ("█" * full, colour), ("░" * (_WIDTH - full), "dim"), f"  {said}"
+        f"{name:9}", ("█" * full, colour), ("░" * (_WIDTH - full), "dim"), f"  {said}"
     )

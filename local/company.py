@@ -121,6 +121,9 @@ class Company:
     def invoke(self, stage: str, body: bytes, content_type: str) -> bytes:
         """One request to a stage's endpoint. Raises `ModelError`, `ServiceError`."""
         account, endpoint = ACCOUNTS[stage], f"{self.group}-{stage}"
+        return self._ask(account, endpoint, body, content_type)
+
+    def _ask(self, account: str, endpoint: str, body: bytes, content_type: str) -> bytes:
         return self.cloud.simulator.invoke(
             account, REGION, endpoint, body, content_type, "application/json"
         ).body
@@ -149,6 +152,12 @@ class Company:
     def customers(self, stage: str, per_minute: int, rows: Iterable[Request] = ()) -> Customers:
         """Let requests arrive at a stage's endpoint, four times a minute, from now on: these rows
         one after the other, or all of the data set's."""
+        return self.customers_of(ACCOUNTS[stage], f"{self.group}-{stage}", per_minute, rows)
+
+    def customers_of(
+        self, account: str, endpoint: str, per_minute: int, rows: Iterable[Request] = ()
+    ) -> Customers:
+        """The same, of an endpoint of any name."""
         customers, arriving = Customers(), cycle(rows or requests())
 
         def arrive() -> None:
@@ -157,7 +166,7 @@ class Company:
             for _ in range(per_minute // 4):
                 row = next(arriving)
                 try:
-                    self.invoke(stage, row.body, row.content_type)
+                    self._ask(account, endpoint, row.body, row.content_type)
                 except (ModelError, ServiceError):
                     customers.failed += 1
                 customers.answered += 1

@@ -1,14 +1,18 @@
 """`make pictures`: what the README shows, from a real run in the embedded cloud.
 
-A good version goes live, a flawed one is compared with it in a canary and taken back. Written into
-docs/pictures: the board in the middle of that, the report at its end, and what the command says.
+A good version goes live; a flawed one stands beside it, is compared with it, and is taken back.
+Written into docs/pictures: the board in the middle of that, the report at its end, and what the
+command says.
 """
 
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 import yaml
 
@@ -28,20 +32,25 @@ def main() -> int:
         return 1
     _INTO.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        with company(policy=_judged(Path(folder))) as it:
+        # What is said is as wide as README's text.
+        with (
+            patch.dict(os.environ, {"COLUMNS": "110"}),
+            company(policy=_judged(Path(folder))) as it,
+        ):
             said = _play(it, Path(folder))
         (_INTO / "transcript.txt").write_text(said)
         for name, size in (("board-light", 1000), ("board-dark", 1000), ("report", 1000)):
-            high = 430 if name.startswith("board") else 1750
+            high = 430 if name.startswith("board") else 2300
             _shoot(chromium, Path(folder) / f"{name}.html", _INTO / f"{name}.png", (size, high))
     return 0
 
 
 def _judged(folder: Path) -> Path:
-    """The example's policy with evidence in production, and an alarm too deaf to come first."""
+    """The example's policy with `progressive` in production, and alarms too deaf to come first."""
     policy = yaml.safe_load(POLICY.read_text())
-    checks = policy["stages"][1]["checks"]
-    checks |= {"evidence": {}, "alarms": {"error_percent": 90}}
+    production = policy["stages"][1]
+    production["rollout"] = {"strategy": "progressive", "steps": [10, 50, 100], "step_minutes": 60}
+    production["checks"] |= {"evidence": {}, "alarms": {"error_percent": 90}}
     file = folder / "churn.yaml"
     file.write_text(yaml.safe_dump(policy))
     return file
@@ -90,12 +99,15 @@ def _approved(it: Company, version: int) -> None:
 
 
 def _wait_for_evidence(it: Company) -> None:
-    """Until the canary is judged and nothing is decided yet."""
+    """Until there is some evidence against the new version, and nothing is decided yet."""
     for _ in range(120):
         it.wait(seconds=30)
-        if "evidence of a regression" in it.command("status", GROUP, "--json"):
+        said = re.search(
+            r"the evidence against it is ([\d.]+)", it.command("status", GROUP, "--json")
+        )
+        if said is not None and float(said[1]) > 1:
             return
-    raise TimeoutError("the canary was never undecided")
+    raise TimeoutError("the evidence was never undecided")
 
 
 def _alone(board: str, theme: str) -> str:

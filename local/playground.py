@@ -8,6 +8,7 @@ One thing happens at a time: requests and the clock take turns under one lock.
 """
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,12 +20,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from botocore.exceptions import ClientError
+from sageops.policy import Policy, Stage
 
 from local import aws_door
-from local.company import GROUP, HUB, REGION, Company, Customers
+from local.company import GROUP, HUB, PRODUCTION, REGION, STAGING, Company, Customers
 from local.simulator.faults import FleetFailure, throttled
 
-__all__ = ["Playground", "credentials", "serving"]
+__all__ = ["Playground", "credentials", "is_free", "serving", "strange"]
 
 _PAGE = Path(__file__).with_name("playground.html")
 _TICK = 0.25  # real seconds
@@ -36,7 +38,7 @@ MODELS: Mapping[str, Mapping[str, str | float]] = {
     "flawed": {"Estimator": "logistic", "LogFeatures": "yes"},
 }
 # A request from another site's page cannot carry it without asking first.
-_HEADER = "X-SageOps-Playground"
+_HEADER = "X-Sageops-Playground"
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Playground:
             "speed": self.speed,
             "speeds": SPEEDS,
             "models": list(MODELS),
+            "stages": [stage.name for stage in self._stages()],
             "faults": {name: name in self.broken for name in _FAULTS},
             "versions": self._versions(),
             "traffic": {
@@ -107,12 +110,22 @@ class Playground:
         keys = (each["Key"] for each in s3.list_objects_v2(Bucket=bucket).get("Contents", []))
         return [key.removesuffix("/report.html") for key in keys if key.endswith(".html")]
 
+    def _stages(self) -> tuple[Stage, ...]:
+        """Those of the policy in force."""
+        spec = self.it.table.group_spec(GROUP)
+        pushed = self.it.table.policy(GROUP, spec.policy_version) if spec is not None else None
+        return pushed.policy.stages if pushed is not None else ()
+
     def _versions(self) -> list[dict[str, Any]]:
         pages = self.it.cloud.client("sagemaker").list_model_packages(
             ModelPackageGroupName=GROUP, SortBy="CreationTime", SortOrder="Descending"
         )
         return [
-            {"version": each["ModelPackageVersion"], "approval": each["ModelApprovalStatus"]}
+            {
+                "version": each["ModelPackageVersion"],
+                "approval": each["ModelApprovalStatus"],
+                "description": each.get("ModelPackageDescription", ""),
+            }
             for each in pages["ModelPackageSummaryList"]
         ]
 
@@ -122,7 +135,9 @@ class Playground:
         """Something that the page asks for; what its popup says. Raises ValueError, KeyError."""
         match what:
             case "press":
-                return str(self._call(asked["endpoint"], asked["parameters"]))
+                said = str(self._call(asked["endpoint"], asked["parameters"]))
+                self.it.wait(seconds=1)
+                return said
             case "speed":
                 self.speed = float(asked["speed"])
             case "skip":
@@ -146,7 +161,9 @@ class Playground:
         if stage in self.traffic:
             self.traffic.pop(stage)[1].stop()
         if rate:
-            self.traffic[stage] = (rate, self.it.customers(stage, rate))
+            target = next(each.target for each in self._stages() if each.name == stage)
+            who = self.it.customers_of(target.account, target.endpoint, rate)
+            self.traffic[stage] = (rate, who)
 
     def _break(self, fault: str) -> None:
         if fault not in self.broken:
@@ -164,9 +181,7 @@ class Playground:
         answer = self.it.cloud.client("lambda").invoke(
             FunctionName=function, Payload=json.dumps(event)
         )
-        result = json.loads(answer["Payload"].read())
-        self.it.wait(seconds=1)
-        return result
+        return json.loads(answer["Payload"].read())
 
     def tick(self, real_seconds: float) -> None:
         """Let the clock go on by so much real time."""
@@ -206,12 +221,49 @@ _FAULTS: Mapping[str, Callable[[Company, ExitStack], None]] = {
 }
 
 
+# ---------------------------------------------------------------- what it can be started with
+
+
+def strange(policy: Policy) -> list[str]:
+    """What of a policy there is nothing of here, each with what there is."""
+    found = []
+    if policy.group != GROUP:
+        found.append(
+            f"group: {policy.group} has no models here; write {GROUP} to try the rest of it"
+        )
+    for number, stage in enumerate(policy.stages):
+        where = f"stages[{number}].target"
+        if stage.target.account not in (STAGING, PRODUCTION):
+            here = f'"{STAGING}" and "{PRODUCTION}" are'
+            found.append(f"{where}.account: {stage.target.account} is not here; {here}")
+        if stage.target.region != REGION:
+            found.append(f"{where}.region: {stage.target.region} is not here; {REGION} is")
+    return found
+
+
+def is_free(port: int) -> bool:
+    """Whether a playground can answer at that port of 127.0.0.1."""
+    with socket.socket() as tried:
+        # As the server does: what only waits for its last packets is free.
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 # ---------------------------------------------------------------- HTTP
 
 
 def credentials(it: Company, url: str, person: str = "you") -> dict[str, str]:
     """The environment with which `sageops` and `aws` come here, signed in to the hub account."""
-    return {**it.credentials(person), "AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": REGION}
+    return {
+        **it.credentials(person),
+        "AWS_ENDPOINT_URL": url,
+        "AWS_DEFAULT_REGION": REGION,
+        "SAGEOPS_CLOCK": f"{url}/clock",
+    }
 
 
 @contextmanager
@@ -269,7 +321,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self, method: str) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = dict(self.headers.items())
+        # Their names have no case, and clients write them as they like.
+        headers = {name.title(): value for name, value in self.headers.items()}
         if not self._is_ours():
             # A page elsewhere may have had its name resolved to this address.
             self._answer(403, {}, b"only by the address 127.0.0.1")
@@ -300,6 +353,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "GET", ["board"]:
                 theme = parse_qs(parts.query).get("theme", ["light"])[0]
                 return 200, html, self.ground.board(theme).encode()
+            case "GET", ["clock"]:
+                return 200, {}, self.ground.it.cloud.clock.now.isoformat().encode()
             case "GET", ["state"]:
                 found = json.dumps(self.ground.state()).encode()
                 return 200, {"Content-Type": "application/json"}, found

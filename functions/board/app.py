@@ -14,7 +14,7 @@ from sageops.adapters.observations import observe
 from sageops.adapters.probe import probe
 from sageops.adapters.store import Table
 from sageops.board import Moving, Row, Setting, page, rows
-from sageops.comparison import progress, verdict
+from sageops.comparison import judged_by, progress, verdict
 from sageops.model import Release
 from sageops.moves import current_run
 from sageops.names import observer_role_arn
@@ -24,6 +24,8 @@ env = environment()
 session = boto3.Session()
 table = Table(session.client("dynamodb", config=CONFIG), env.table_name)
 targets = Targets(session, env.external_id, now, observer_role_arn)
+# While two versions serve beside each other.
+_COMPARED = ("mirroring", "shifting", "deploying")
 
 _ABOUT = """### SageOps
 Every model group: what is live in which stage, what is moving, how much of the traffic it has, the
@@ -65,16 +67,17 @@ def _theme(event: dict[str, Any]) -> Literal["light", "dark"]:
 def _moving(release: Release) -> Moving | None:
     """The figures of a rollout under way; None for a release that moves no traffic."""
     run = current_run(release)
-    if run.asked_at is None or run.step not in ("deploying", "checking", "baking"):
+    if run.asked_at is None or run.step not in (*_COMPARED, "checking", "baking"):
         return None
     pushed = table.policy(release.group, release.policy_version)
     if pushed is None:
         return None
-    for compared in observe(targets, release, pushed.policy, now(), run.stage):
-        wanted = pushed.policy.stage(run.stage).checks.evidence
+    begun = observe(targets, release, pushed.policy, now(), run.stage)
+    if not begun:
+        return None
+    compared = begun[-1]
+    wanted = judged_by(compared, pushed.policy.stage(run.stage))
+    if wanted is None or run.step not in _COMPARED:
         # After the rollout all of the traffic is the new version's: nothing is compared any more.
-        judged = compared.control is not None and run.step == "deploying"
-        return Moving(
-            release.version, compared, verdict(compared, wanted) if judged and wanted else None
-        )
-    return None
+        return Moving(release.version, compared)
+    return Moving(release.version, compared, verdict(compared, wanted))

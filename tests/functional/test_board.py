@@ -14,6 +14,7 @@ from local.company import HUB, Company
 from tests.functional.conftest import Group
 from tests.functional.world import (
     GATED,
+    MIXED_ROWS,
     STAGE,
     STAGING,
     Model,
@@ -25,6 +26,8 @@ from tests.functional.world import (
     to_canary,
     to_gate,
 )
+
+PLAIN = [row for row in MIXED_ROWS if b"odd" not in row.body]
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,40 @@ def test_a_canary_shows_its_share_and_its_evidence(group: Group) -> None:
         it.wait_until(version, "RolledBack", "Live", hours=1)
     assert "Traffic 10 % to version 2" in text
     assert "Worse? undecided: " in text
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [
+        ({"shadow": {"percent": 50, "minutes": 9}}, "Mirrored 50 % to version 2"),
+        (
+            {"rollout": {"strategy": "progressive", "steps": [25, 100], "step_minutes": 9}},
+            "Traffic 25 % to version 2",
+        ),
+    ],
+    ids=["shadow", "progressive"],
+)
+def test_two_versions_beside_each_other_are_shown_with_what_decides(
+    group: Group, how: dict[str, Any], shown: str
+) -> None:
+    checks = STAGE["checks"] | {"evidence": {"warm_up_minutes": 1}}
+    it = group(STAGE | {"rollout": {"strategy": "all_at_once"}, "checks": checks} | how)
+    go(it)
+    version = register(it, Model("next"))
+    it.decide(version, "Approved")
+    with arriving(it, 240, PLAIN):
+        for _ in range(60):
+            it.wait(seconds=30)
+            text = Board(ask(it, group=it.group)).text
+            if shown in text:
+                break
+        status = it.command("status", it.group)
+        it.command("abort", f"{it.group}/{version}", "--by", "on-call")
+        it.wait_until(version, "Aborted", hours=1)
+    assert shown in text
+    assert "Worse? undecided: " in text
+    assert "No worse? evidence " in text
+    assert "worse?" in status
 
 
 def test_a_target_that_is_closed_is_said_and_the_rest_is_shown(group: Group, world: World) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "AFTER_THE_NIGHT",
     "CANARY",
     "GATED",
+    "IMAGE",
     "MIXED_ROWS",
     "STAGE",
     "STAGING",
@@ -46,6 +47,7 @@ __all__ = [
     "go",
     "mail",
     "opened",
+    "policy_file",
     "register",
     "stage",
     "to_canary",
@@ -173,6 +175,24 @@ STAGE = stage(
 GATED = STAGE | {"gate": "manual"}
 
 
+def policy_file(folder: Path, group: str, *stages: Document, **more: Any) -> Path:
+    """A file with a policy of these stages, and `more`, for a group."""
+    written = [
+        {
+            "target": {
+                "account": ACCOUNTS[each["name"]],
+                "region": REGION,
+                "endpoint": f"{group}-{each['name']}",
+            }
+        }
+        | each
+        for each in stages
+    ]
+    file = folder / f"{group}.yaml"
+    file.write_text(yaml.safe_dump({"group": group, "stages": written, **more}))
+    return file
+
+
 # ---------------------------------------------------------------- the world
 
 
@@ -239,20 +259,7 @@ class World:
 
     def policy_file(self, it: Company, *stages: Document, **more: Any) -> Path:
         """A policy of these stages, and `more`, for the group."""
-        written = [
-            {
-                "target": {
-                    "account": ACCOUNTS[each["name"]],
-                    "region": REGION,
-                    "endpoint": f"{it.group}-{each['name']}",
-                }
-            }
-            | each
-            for each in stages
-        ]
-        file = self.folder / f"{it.group}.yaml"
-        file.write_text(yaml.safe_dump({"group": it.group, "stages": written, **more}))
-        return file
+        return policy_file(self.folder, it.group, *stages, **more)
 
     def forget(self, it: Company) -> None:
         """Nothing is wanted of the group any more: what it left behind concerns no other test."""

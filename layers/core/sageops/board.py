@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import Struct, json
 
 from sageops.charts import DARK, LIGHT, STYLE, flat
-from sageops.comparison import Compared, traffic_share
+from sageops.comparison import Compared, not_worse, traffic_share
 from sageops.conditions import find, phase, reason
 from sageops.evidence import Verdict
 from sageops.links import model_version, report
@@ -155,8 +155,8 @@ _STYLE = """
   text-decoration: none; cursor: pointer; }
 .sageops a.btn-primary { background: var(--button); color: var(--on-button); }
 .sageops .bar { display: grid; grid-template-columns: 6.5rem minmax(4rem, 16rem) 1fr; gap: 2px 10px;
-  align-items: center; margin: 2px 0; }
-.sageops .bar svg { width: 100%; height: 10px; display: block; }
+  align-items: start; margin: 2px 0; }
+.sageops .bar svg { width: 100%; height: 10px; display: block; margin-top: 5px; }
 @media (max-width: 34rem) {
   .sageops .bar { grid-template-columns: 5.5rem 1fr; }
   .sageops .bar span:last-child { grid-column: 1 / -1; }
@@ -220,13 +220,18 @@ def _moving(moving: Moving) -> str:
     parts = []
     share = traffic_share(compared)
     if share is not None:
+        name = "Mirrored" if compared.mirrored else "Traffic"
         said = f"{100 * share:.0f} % to {compared.canary_name}"
-        parts.append(_bar("Traffic", share, "canary", said))
+        parts.append(_bar(name, share, "canary", said))
     found = moving.verdict
     if found is not None and compared.control is not None:
         towards = max(found.log_evidence, 0.0) / found.threshold
         said = f"{found.ruling}: {found.message}"
         parts.append(_bar("Worse?", towards, "limit", said))
+        if compared.side_by_side:
+            fine = not_worse(found)
+            said = f"evidence {fine:.1f}; it goes on at {found.threshold:.1f}"
+            parts.append(_bar("No worse?", fine / found.threshold, "good", said))
     if compared.problem:
         parts.append(f'<p class="quiet">{escape(compared.problem)}</p>')
     return "".join(parts)

@@ -48,6 +48,7 @@ DARK: Mapping[str, str] = {
 }
 STYLE = """
 .chart text { fill: var(--quiet); font: 11px system-ui, sans-serif; }
+@media (max-width: 34rem) { .chart.wide text { font-size: 18px; } }
 .chart .axis { stroke: var(--rule); stroke-width: 1; fill: none; }
 .chart polyline { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .chart .control { stroke: var(--control); } .chart .canary { stroke: var(--canary); }
@@ -138,7 +139,8 @@ def gantt(title: str, spans: Sequence[Span]) -> str:
     begin, end = min(each.begin for each in spans), max(each.end for each in spans)
     end = max(end, begin + timedelta(minutes=1))
     rows = list(dict.fromkeys(each.row for each in spans))
-    left, width, step = 84, 720, 26
+    # Room for names in the larger letters that a narrow page gets.
+    left, width, step = 124, 720, 26
     bottom = 8 + step * len(rows)
 
     def x(at: datetime) -> float:
@@ -165,8 +167,9 @@ def gantt(title: str, spans: Sequence[Span]) -> str:
 
 def _svg(title: str, description: str, inside: str, height: float, width: float = _WIDTH) -> str:
     label = escape(f"{title}. {description}", quote=True)
+    kind = "chart" if width == _WIDTH else "chart wide"
     return (
-        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
+        f'<svg class="{kind}" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
         f"{inside}</svg>"
     )
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sageops.evidence import Minute, Rate, Verdict, judge
 from sageops.model import Arm, Release, StageRun
 from sageops.names import BESIDE, SHADOW, VARIANT, trial_name, version_of
-from sageops.policy import Evidence
+from sageops.policy import Evidence, Stage
 from sageops.watch import criteria
 
 __all__ = [
@@ -21,7 +21,10 @@ __all__ = [
     "Progress",
     "figures",
     "history",
+    "judged_by",
+    "not_worse",
     "progress",
+    "share",
     "span",
     "traffic_share",
     "verdict",
@@ -43,7 +46,9 @@ class Latency(Struct, frozen=True):
 class Compared(Struct, frozen=True):
     """One stage's rollout. `control` is None for a stage's first version, which replaces nothing.
 
-    `minutes` by metric, oldest first. `problem`: why they could not be read, in words for people.
+    `replaces` is the configuration that was served before: where both versions stand beside each
+    other in one configuration, the control's own name does not tell its version. `minutes` by
+    metric, oldest first. `problem`: why they could not be read, in words for people.
     """
 
     stage: str
@@ -54,19 +59,30 @@ class Compared(Struct, frozen=True):
     minutes: dict[str, tuple[Minute, ...]] = {}
     latency: tuple[Latency, ...] = ()
     problem: str = ""
+    replaces: str = ""
 
     @property
     def canary_name(self) -> str:
-        return _name(self.canary)
+        return _name(self.canary.config)
 
     @property
     def control_name(self) -> str:
-        return "nothing" if self.control is None else _name(self.control)
+        return "nothing" if self.control is None else _name(self.replaces or self.control.config)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether requests were only copied to the canary, and nobody got its answers."""
+        return self.canary.variant == SHADOW
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether both stand in one configuration, and evidence decides when it goes on."""
+        return self.canary.variant != VARIANT
 
 
 class Progress(Struct, frozen=True):
-    """A rollout under way in a few figures. `share` of the traffic; `threshold` is 0 where the
-    policy asks for no evidence."""
+    """A rollout under way in a few figures. `share` of the traffic, or how much of it is
+    `mirrored`; `threshold` is 0 where the policy asks for no evidence."""
 
     version: int
     stage: str
@@ -76,6 +92,7 @@ class Progress(Struct, frozen=True):
     ruling: str = ""
     message: str = ""
     problem: str = ""
+    mirrored: bool = False
 
 
 def progress(version: int, compared: Compared, found: Verdict | None) -> Progress:
@@ -89,13 +106,14 @@ def progress(version: int, compared: Compared, found: Verdict | None) -> Progres
         found.ruling if found is not None else "",
         found.message if found is not None else "",
         compared.problem,
+        compared.mirrored,
     )
 
 
 def what_is_compared(release: Release, now: datetime) -> tuple[Compared, ...]:
     """Every comparison of the release that was begun, in their order, without its minutes."""
     return tuple(
-        Compared(run.stage, canary, *span(run, now), control)
+        Compared(run.stage, canary, *span(run, now), control, replaces=run.replaced)
         for run in release.runs
         if run.asked_at is not None and run.config
         for control, canary in _arms(run)
@@ -113,6 +131,14 @@ def _arms(run: StageRun) -> Iterator[tuple[Arm | None, Arm]]:
     if not run.trials or run.asked_for == run.config:
         present = run.trials[-1] if run.trials else run.replaced
         yield (Arm(present, VARIANT) if present else None), Arm(run.config, VARIANT)
+
+
+def judged_by(compared: Compared, stage: Stage) -> Evidence | None:
+    """What the evidence of the comparison is held to; None where it decides nothing. Beside each
+    other two versions are always judged, by the defaults where the policy says nothing else."""
+    if compared.control is None:
+        return None
+    return stage.checks.evidence or (Evidence() if compared.side_by_side else None)
 
 
 def span(run: StageRun, now: datetime) -> tuple[datetime, datetime]:
@@ -148,6 +174,11 @@ def history(
     return tuple(found)
 
 
+def not_worse(found: Verdict) -> float:
+    """Log evidence that the canary is no worse, of the metric that shows least of it; from 0 up."""
+    return max(min((part.not_worse for part in found.metrics), default=0.0), 0.0)
+
+
 def figures(found: Verdict) -> dict[str, str]:
     """A verdict's figures for people: both arms' rates, each with where it surely is."""
     said = {}
@@ -160,12 +191,19 @@ def figures(found: Verdict) -> dict[str, str]:
 
 
 def traffic_share(compared: Compared) -> float | None:
-    """The canary's share of the requests in the latest minute with any; None without."""
+    """The canary's share in the latest minute with any requests; None without."""
     for minute in reversed(next(iter(compared.minutes.values()), ())):
-        total = minute.canary.requests + minute.control.requests
-        if total:
-            return minute.canary.requests / total
+        found = share(compared, minute.canary.requests, minute.control.requests)
+        if found is not None:
+            return found
     return None
+
+
+def share(compared: Compared, canary: int, control: int) -> float | None:
+    """The canary's part of so many requests. A copy of a request is none: of a shadow it is how
+    many were copied."""
+    total = control if compared.mirrored else canary + control
+    return canary / total if total else None
 
 
 def _rate(rate: Rate) -> str:
@@ -179,6 +217,6 @@ def _times(comparison: Compared) -> Sequence[datetime]:
     return sorted({minute.at for each in comparison.minutes.values() for minute in each})
 
 
-def _name(arm: Arm) -> str:
-    version = version_of(arm.config)
-    return arm.config if version is None else f"version {version}"
+def _name(config: str) -> str:
+    version = version_of(config)
+    return config if version is None else f"version {version}"

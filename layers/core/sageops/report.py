@@ -11,7 +11,7 @@ from html import escape
 from msgspec import Struct
 
 from sageops.charts import DARK, LIGHT, STYLE, Line, Span, chart, gantt, palette
-from sageops.comparison import Compared, history, verdict
+from sageops.comparison import Compared, history, judged_by, not_worse, share, verdict
 from sageops.conditions import phase, reason
 from sageops.evidence import Minute, confidence_interval
 from sageops.links import model_version
@@ -263,19 +263,15 @@ def _until(span: Span, end: datetime) -> Span:
 
 def _stage(found: Report, compared: Compared) -> str:
     run = found.release.run(compared.stage)
-    wanted = _evidence(found.pushed, compared.stage)
-    control = (
-        f"against {escape(compared.control_name)}, which it replaced "
-        f"(<code>{escape(compared.control.config)}</code>), on the same minutes"
-        if compared.control is not None
-        else "with nothing: it is the first that this endpoint served"
-    )
+    wanted = _evidence(found.pushed, compared)
+    control = _against(compared)
     said = (
         f"<p>{escape(compared.canary_name.capitalize())} (<code>{escape(compared.canary.config)}"
         f"</code>) was compared {control}, from {_moment(compared.since)} to "
         f"{_moment(compared.until)}. {_judged(compared, wanted)}</p>"
     )
-    if run.stop is not None and run.stop.message not in found.why:
+    last = compared is [each for each in found.comparisons if each.stage == compared.stage][-1]
+    if last and run.stop is not None and run.stop.message not in found.why:
         said += f'<p class="bad">{escape(run.stop.message)}</p>'
     if compared.problem:
         said += f'<p class="wait">The figures could not be read: {escape(compared.problem)}</p>'
@@ -283,19 +279,39 @@ def _stage(found: Report, compared: Compared) -> str:
     charts = f'<div class="charts">{drawn}</div>' if drawn else ""
     if not drawn and not compared.problem:
         said += '<p class="quiet">Too few minutes with requests to draw.</p>'
-    return _section(f"Stage {compared.stage}", said + _steps(run) + charts)
+    gate = _steps(run) if last else ""
+    return _section(f"Stage {compared.stage}{_manner(compared)}", said + gate + charts)
 
 
-def _evidence(pushed: Pushed | None, stage: str) -> Evidence | None:
+def _against(compared: Compared) -> str:
+    if compared.control is None:
+        return "with nothing: it is the first that this endpoint served"
+    name = escape(compared.control_name)
+    if compared.side_by_side:
+        return f"against {name}, which stood beside it there, on the same minutes"
+    return (
+        f"against {name}, which it replaced (<code>{escape(compared.control.config)}</code>), "
+        "on the same minutes"
+    )
+
+
+def _manner(compared: Compared) -> str:
+    if compared.mirrored:
+        return ": in the shadow"
+    return f": beside {compared.control_name}" if compared.side_by_side else ""
+
+
+def _evidence(pushed: Pushed | None, compared: Compared) -> Evidence | None:
     stages = pushed.policy.stages if pushed is not None else ()
-    return next((each.checks.evidence for each in stages if each.name == stage), None)
+    asked = (judged_by(compared, each) for each in stages if each.name == compared.stage)
+    return next(asked, None)
 
 
 def _judged(compared: Compared, wanted: Evidence | None) -> str:
-    if wanted is None:
-        return "The policy asks for no evidence here: alarms and smoke requests decided."
     if compared.control is None:
         return "With nothing to compare with, alarms and smoke requests decided."
+    if wanted is None:
+        return "The policy asks for no evidence here: alarms and smoke requests decided."
     found = verdict(compared, wanted)
     return f"All its minutes together: <strong>{found.ruling}</strong>, {escape(found.message)}."
 
@@ -310,15 +326,17 @@ def _figures(compared: Compared, wanted: Evidence | None) -> Iterator[str]:
     if len(any_metric) < _LEAST_MINUTES:
         return
     if any(minute.canary.requests or minute.control.requests for minute in any_metric):
+        title = "Mirrored requests" if compared.mirrored else "Share of the traffic"
+        done = "were copied to" if compared.mirrored else "were answered by"
         yield _figure(
-            "Share of the traffic",
-            f"Of all requests, how many {compared.canary_name} answered.",
-            chart("Share of the traffic", [_share(compared, any_metric)], " %", top=100),
+            title,
+            f"Of all requests, how many {done} {compared.canary_name}.",
+            chart(title, [_share(compared, any_metric)], " %", top=100),
         )
     for name, minutes in compared.minutes.items():
         if any(minute.canary.bad or minute.control.bad for minute in minutes):
             yield _rates(compared, name, minutes)
-    if wanted is not None and compared.control is not None and any_metric:
+    if wanted is not None and any_metric:
         yield _thresholds(compared, wanted)
     if any(each.canary is not None or each.control is not None for each in compared.latency):
         yield _figure(
@@ -340,9 +358,10 @@ def _share(compared: Compared, minutes: Sequence[Minute]) -> Line:
         compared.canary_name,
         "canary",
         tuple(
-            (each[0].at, 100 * _sum(each, "canary")[0] / total)
+            (each[0].at, 100 * part)
             for each in _grouped(minutes)
-            if (total := _sum(each, "canary")[0] + _sum(each, "control")[0])
+            if (part := share(compared, _sum(each, "canary")[0], _sum(each, "control")[0]))
+            is not None
         ),
     )
 
@@ -378,10 +397,7 @@ def _thresholds(compared: Compared, wanted: Evidence) -> str:
     looks = history(compared, wanted)
     decides = criteria(wanted).threshold
     worse = tuple((at, max(each.log_evidence, 0.0)) for at, each in looks)
-    fine = tuple(
-        (at, max(min((part.not_worse for part in each.metrics), default=0.0), 0.0))
-        for at, each in looks
-    )
+    fine = tuple((at, not_worse(each)) for at, each in looks)
     limit = tuple((at, decides) for at, _ in looks)
     lines = (
         Line("worse", "canary", worse),

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
+from sageops.policy import Policy
 
-from local.company import HUB, REGION, STAGING, Company
-from local.playground import Playground, credentials, serving
+from local.company import HUB, POLICY, REGION, STAGING, Company
+from local.playground import Playground, credentials, serving, strange
 from tests.functional.world import AFTER_THE_NIGHT, Models, opened, register
 
 ROOT = Path(__file__).parents[3]
@@ -58,16 +60,74 @@ def test_the_command_works_against_it(up: Up) -> None:
         register(up.it)
         up.it.wait(seconds=5)
         signed_in = credentials(up.it, up.url)
-    run = subprocess.run(
-        [sys.executable, "-c", "from cli.main import main; main()", "status"],
+    status = sageops(signed_in, "status")
+    assert "churn/1  AwaitingApproval" in status.stdout
+
+    sageops(signed_in, "pause", "churn/1", "--by", "on-call")
+    with up.ground.lock:
+        wish = up.it.table.wish("churn", 1)
+        assert wish is not None
+        assert wish.paused is not None
+        assert wish.paused.at == up.it.cloud.clock.now, "the clock is the playground's"
+
+    lost = sageops(
+        {**signed_in, "SAGEOPS_CLOCK": f"{up.url}/gone"}, "resume", "churn/1", "--by", "you"
+    )
+    assert lost.returncode == 3
+    assert "Is `sageops local up` still running?" in lost.stderr
+
+
+def sageops(signed_in: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", "from cli.main import main; main()", *words],
         cwd=ROOT,
         env={**os.environ, **signed_in},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=60,
     )
-    assert "churn/1  AwaitingApproval" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--policy", "policies/fraud.yaml"), "group: fraud has no models here; write churn"),
+        (("--policy", "nowhere.yaml"), "nowhere.yaml: No such file or directory"),
+        (("--policy", "template.yaml"), "template.yaml"),
+    ],
+)
+def test_what_it_cannot_start_with_is_said_at_once(words: tuple[str, ...], said: str) -> None:
+    run = sageops({}, "local", "up", *words)
+    assert run.returncode == 1
+    assert said in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_port_that_is_taken_is_said_at_once(up: Up) -> None:
+    port = up.url.rpartition(":")[2]
+    run = sageops({}, "local", "up", "--port", port)
+    assert run.returncode == 1
+    assert f"Port {port} of 127.0.0.1 is taken: --port 0 takes any that is free." in run.stderr
+
+
+def test_a_policy_may_only_name_what_is_here() -> None:
+    policy = msgspec.yaml.decode(POLICY.read_bytes(), type=Policy)
+    elsewhere = msgspec.structs.replace(
+        policy.stages[0].target, account="999999999999", region="us-east-1"
+    )
+    stage = msgspec.structs.replace(policy.stages[0], target=elsewhere)
+    assert strange(policy) == []
+    assert strange(msgspec.structs.replace(policy, stages=(stage,))) == [
+        'stages[0].target.account: 999999999999 is not here; "222222222222" and "333333333333" are',
+        "stages[0].target.region: us-east-1 is not here; eu-west-1 is",
+    ]
+
+
+def test_who_looks_moves_no_time(up: Up) -> None:
+    before = up.it.cloud.clock.now
+    assert up.ask("GET", "/board")[0] == 200
+    assert up.ask("GET", "/clock")[1].decode() == before.isoformat()
 
 
 @pytest.mark.parametrize("account", [HUB, STAGING])

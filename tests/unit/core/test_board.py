@@ -2,6 +2,7 @@
 
 import json
 from html.parser import HTMLParser
+from typing import Literal
 
 import pytest
 from msgspec.structs import replace
@@ -126,6 +127,32 @@ def test_a_moving_release_shows_its_traffic_and_the_evidence() -> None:
 
     assert "25 % to version 2" in text
     assert "regressed: more server errors than what it replaces: 4 % of 125" in text
+
+
+@pytest.mark.parametrize(
+    ("beside", "share"), [("next", "33 % to version 2"), ("shadow", "50 % to version 2")]
+)
+def test_versions_beside_each_other_show_what_lets_them_go_on(
+    beside: Literal["next", "shadow"], share: str
+) -> None:
+    minutes = tuple(Minute(Counts(100, 0), Counts(50, 0)) for _ in range(8))
+    trial = "churn-v2-77777777"
+    compared = Compared(
+        "production",
+        Arm(trial, beside),
+        START,
+        START,
+        Arm(trial, "main"),
+        {SERVER_ERRORS: minutes},
+        replaces="churn-v1-0a1b2c3d",
+    )
+    row = Row(GROUP, 2, "Progressing", "production", (), "", "shifting")
+    moving = {row.name: Moving(2, compared, verdict(compared, Evidence()))}
+    texts = Cells(page([row], HERE, moving)).texts
+
+    assert share in texts
+    assert ("Mirrored" in texts) == (beside == "shadow")
+    assert texts[texts.index("No worse?") + 1].startswith("evidence ")
 
 
 def test_what_models_say_is_shown_as_data() -> None:

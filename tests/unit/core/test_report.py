@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 
 import msgspec
 from msgspec.structs import replace
-from sageops.comparison import Compared, Latency, what_is_compared
+from sageops.comparison import Compared, Latency, judged_by, what_is_compared
 from sageops.evidence import CLIENT_ERRORS, SERVER_ERRORS, Counts, Minute
 from sageops.model import Arm, ReleaseSpec, Word
+from sageops.names import BESIDE, SHADOW, trial_name
 from sageops.policy import Checks, Evidence
 from sageops.report import Pushed, Report, lead_time, page, report
 
@@ -36,6 +37,13 @@ def minutes(count: int, bad: int = 0) -> tuple[Minute, ...]:
     """A canary with a tenth of 1000 requests a minute, and so many of them bad."""
     return tuple(
         Minute(Counts(900, 1), Counts(100, bad), START + timedelta(minutes=i)) for i in range(count)
+    )
+
+
+def copied(count: int) -> tuple[Minute, ...]:
+    """Half of 100 requests a minute, for the canary."""
+    return tuple(
+        Minute(Counts(100), Counts(50), START + timedelta(minutes=i)) for i in range(count)
     )
 
 
@@ -168,6 +176,56 @@ def test_a_stage_is_compared_from_the_asking_until_it_is_live() -> None:
 
     assert (found.since, found.until) == (run.asked_at, run.since)
     assert (found.canary_name, found.control_name) == ("version 2", "version 1")
+
+
+def test_two_versions_in_one_configuration_keep_their_names() -> None:
+    """The configuration in which both stand has the new version in its name."""
+    release = World(*ONE_STAGE).live(1).live(2).store.releases[2]
+    run = release.run("production")
+    shadow, beside = (trial_name(run.config, run.replaced, each) for each in (SHADOW, BESIDE))
+    run = replace(run, step="shifting", trials=(shadow, beside), asked_for=beside)
+    found = what_is_compared(release.with_run(run), START)
+
+    assert [(each.canary.variant, each.mirrored) for each in found] == [
+        (SHADOW, True),
+        (BESIDE, False),
+    ]
+    for each in found:
+        assert (each.canary_name, each.control_name) == ("version 2", "version 1")
+
+
+def test_a_shadow_and_what_stands_beside_have_sections_of_their_own() -> None:
+    trial = "churn-production-v2-77777777"
+    shadow, beside = (
+        compared(
+            canary=Arm(trial, variant),
+            control=Arm(trial, "main"),
+            replaces="churn-production-v1-89abcdef",
+            minutes={SERVER_ERRORS: copied(20)},
+        )
+        for variant in (SHADOW, BESIDE)
+    )
+    found = page(written(shadow, beside))
+    text = Reader(found).text
+    labels = [str(a.get("aria-label")) for tag, a in Reader(found).tags if tag == "svg"]
+
+    assert "Stage production: in the shadow" in text
+    assert "Stage production: beside version 1" in text
+    assert "Of all requests, how many were copied to version 2." in text
+    assert any("Mirrored requests. version 2: 50 %" in label for label in labels)
+    assert any("Share of the traffic. version 2: 33.3 %" in label for label in labels)
+
+
+def test_versions_beside_each_other_are_judged_though_the_policy_says_nothing() -> None:
+    beside = compared(canary=Arm("churn-production-v2-77777777", BESIDE))
+    [stage] = ONE_STAGE
+
+    assert judged_by(beside, replace(stage, checks=Checks())) == Evidence()
+    assert judged_by(compared(), replace(stage, checks=Checks())) is None
+    assert (
+        judged_by(compared(control=None), replace(stage, checks=Checks(evidence=Evidence())))
+        is None
+    )
 
 
 def test_a_year_long_comparison_is_drawn_by_its_last_day() -> None:
