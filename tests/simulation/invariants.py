@@ -404,7 +404,13 @@ def _waits(world: World, release: Release) -> bool:
     paused = find(release.conditions, "Paused")
     if wish.paused is not None and paused is not None and paused.status:
         return True
-    return run.step == "gate" and run.stage not in wish.approvals
+    heard = run.said is not None and run.said.at >= release.admitted_at
+    given = run.stage in wish.approvals or heard
+    return (
+        run.step == "gate"
+        and not given
+        and not world.is_approved_in_studio(group, version, run.stage)
+    )
 
 
 def _behind(world: World, release: Release) -> bool:

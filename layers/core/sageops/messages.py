@@ -153,6 +153,8 @@ def _registered(entry: Entry, name: str) -> str:
 def _at_the_gate(entry: Entry, name: str) -> str:
     return (
         f"What to do:\n  sageops approve {name} --stage {entry.stage} --by YOUR-NAME\n"
+        f"Or in SageMaker Studio: Models, {entry.group}, version {entry.version}, Update model "
+        f"lifecycle: stage {entry.stage}, status Approved. Rejected ends the release.\n"
         f"Or:\n  sageops abort {name} --by YOUR-NAME\n"
         "If nobody does, it waits, and what is live stays live."
     )
