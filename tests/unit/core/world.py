@@ -607,7 +607,7 @@ class World:
         self.approved(version)
         self.look()
         self.gate_opened(version)
-        for _ in range(90):
+        for _ in range(150):
             self.wait(1)
             if self.step(version, stage) == "baking":
                 return self
