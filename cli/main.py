@@ -33,7 +33,8 @@ from cli import local, wishes
 from cli.changes import changes
 from cli.doctor import examine
 from cli.explain import explain, shown
-from cli.hub import Hub, Unreachable, connect
+from cli.hub import Hub, Unreachable, connect, default_region
+from cli.init import Draft, Place, drafted, place, write
 from cli.policy_file import Unreadable, read
 from cli.power import Finding, Measured, findings, said, sign_in
 from cli.push import TakenElsewhere, push
@@ -73,6 +74,50 @@ def main() -> None:
 
 
 # ---------------------------------------------------------------- policies
+
+
+@app.command()
+def init(  # noqa: PLR0913, PLR0917 - what a policy cannot be written without
+    group: Annotated[
+        str, typer.Argument(help="The model package group; asked for without it.")
+    ] = "",
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", help="STAGE=ACCOUNT, once for each, in their order."),
+    ] = None,
+    region: Annotated[str, typer.Option("--region", help="Of the endpoints.")] = "",
+    instance_type: Annotated[str, typer.Option("--instance-type")] = "ml.m5.large",
+    instances: Annotated[
+        int, typer.Option("--instances", help="In the last stage.", min=1, max=1000)
+    ] = 2,
+    folder: Annotated[Path, typer.Option("--folder", help="Where to.")] = Path("policies"),
+    as_json: AsJson = False,
+) -> None:
+    """Write a policy file to begin with: commented, and good as it stands. Asks for what is not
+    said; never writes over a file, and asks nothing of AWS."""
+    try:
+        group = group or typer.prompt("Model package group")
+        region = region or default_region() or typer.prompt("Region of the endpoints")
+        places = [place(each) for each in stages or []] or _asked_for_places()
+    except typer.Abort as error:
+        raise Unreadable(
+            "Without somebody to ask: sageops init GROUP --region REGION "
+            "--stage staging=ACCOUNT --stage production=ACCOUNT"
+        ) from error
+    file = folder / f"{group}.yaml"
+    write(file, drafted(Draft(group, region, places, instance_type, instances)))
+    said = [
+        f"{file}: written, with the stages {', '.join(each.stage for each in places)}.",
+        "Next: put in a smoke request of your model's, and then",
+        f"  sageops policy lint {file}",
+        f"  sageops policy push {file}",
+    ]
+    _say(as_json, {"file": str(file), "stages": [each.stage for each in places]}, *said)
+
+
+def _asked_for_places() -> list[Place]:
+    names = typer.prompt("Stages, in their order", default="staging production").split()
+    return [Place(each, typer.prompt(f"Account of {each}")) for each in names]
 
 
 @policy.command()
