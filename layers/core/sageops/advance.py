@@ -182,11 +182,12 @@ def _bake(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         return changed(view, release, run, seen)
     since = run.since if run.since is not None else view.now
     until = later(since, minutes=stage.checks.bake_minutes + run.unwatched_minutes)
-    if view.now < until and not promoted_by(view, release, run):
+    promoter = promoted_by(view, release, run) if view.now < until else ""
+    if view.now < until and not promoter:
         look = min(until, later(view.now, minutes=_LOOK_MINUTES))
         return Wait(look, f"{release.name} bakes in {stage.name} until {until:%H:%M}")
     if is_paused(release):
         return look_again(view, f"{release.name} is paused in {stage.name}")
     if seen.status != "InService":
         return look_again(view, f"{release.name}: {stage.name} is {seen.status}")
-    return go_live(view, release, run)
+    return go_live(view, release, run, promoter)

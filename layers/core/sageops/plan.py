@@ -163,7 +163,7 @@ def _training_entry(view: View, status: str, reason: str) -> Entry:
         case "Stopped":
             what, why, severity = "TrainingStopped", "Somebody stopped the training.", "info"
         case _:
-            what, why, severity = "TrainingFailed", reason or f"It ended as {status}.", "alert"
+            what, why, severity = "TrainingFailed", reason or f"It ended as {status}.", "action"
     return Entry(view.now, view.records.head.group, what, why, severity=severity)  # type: ignore[arg-type]
 
 

@@ -235,7 +235,7 @@ def troubled(view: View, act: Act, trouble: Trouble) -> Record:
         return record(view, log=())
     if isinstance(act.action, LabelPackage):
         # The label is for people to look at; a release does not stop for it.
-        told = entry(view.now, release, "LabelFailed", trouble.message, severity="alert")
+        told = entry(view.now, release, "LabelFailed", trouble.message, severity="action")
         return record(view, _labelled(release, act.action), log=(told,))
     if trouble.kind == "refused" and run.step not in ("stopping", "counting", "live"):
         if run.asked_for in ("", *run.trials[:1], *(() if run.trials else (run.config,))):
@@ -252,7 +252,7 @@ def _troubled_group(view: View, trouble: Trouble) -> Record:
     if trouble.kind == "transient":
         # The look that comes next tries again; the claim is given back.
         return record(view, log=())
-    told = Entry(view.now, head.group, "TrainingFailed", trouble.message, severity="alert")
+    told = Entry(view.now, head.group, "TrainingFailed", trouble.message, severity="action")
     return record(view, log=(told,), head=replace(head, training=Training(wanted, "", "Failed")))
 
 
