@@ -15,6 +15,9 @@ from sageops.adapters.trouble import message_of
 __all__ = ["Hub", "Unreachable", "connect", "default_region"]
 
 
+_PROFILE = "Name a profile that `aws configure list-profiles` has, by --profile or AWS_PROFILE."
+
+
 class Unreachable(Exception):
     """The hub could not be reached; the message says what was tried and what to do."""
 
@@ -76,7 +79,7 @@ def connect(stack: str) -> Hub:
     except ClientError as error:
         raise Unreachable(f"AWS refused: {message_of(error)}") from error
     except BotoCoreError as error:
-        raise Unreachable(f"AWS cannot be reached: {error} Is AWS_PROFILE set?") from error
+        raise Unreachable(f"AWS cannot be reached: {str(error).rstrip('.')}. {_PROFILE}") from error
 
 
 def default_region() -> str:

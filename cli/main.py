@@ -6,6 +6,7 @@ the same content; what went wrong is said on standard error in words either way.
 """
 
 import getpass
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -44,7 +45,7 @@ from cli.status import look, tree
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 policy = typer.Typer(no_args_is_help=True, help="What the owners of a model group want.")
 app.add_typer(policy, name="policy")
 app.add_typer(local.app, name="local")
@@ -57,6 +58,24 @@ PolicyFile = Annotated[Path, typer.Argument(help="A policy in YAML.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 # So many entries of a log that nobody asked more of.
 _SHOWN = 30
+
+
+@app.callback()
+def options(
+    profile: Annotated[
+        str, typer.Option("--profile", help="The AWS profile; else AWS_PROFILE, or what is set.")
+    ] = "",
+) -> None:
+    """Policies in, people's words in, and a look at what is going on.
+
+    Exit codes: 0 done; 1 something is wrong with the input, or `doctor` found something; 2 wrong
+    usage; 3 AWS could not be reached or refused.
+    """
+    if profile:
+        os.environ["AWS_PROFILE"] = profile
+        # A profile that is named goes before keys that happen to be set, as with `aws --profile`.
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            os.environ.pop(name, None)
 
 
 def main() -> None:
@@ -186,19 +205,36 @@ def _read(file: Path) -> tuple[str, Policy]:
 # ---------------------------------------------------------------- people's words
 
 
-@app.command()
-def approve(  # noqa: PLR0913, PLR0917 - a command line has that many options
-    release: Release,
-    stage: Annotated[str, typer.Option("--stage", help="The stage whose gate is opened.")],
-    by: By,
-    why: Why = "",
-    stack: StackName = "sageops",
-    as_json: AsJson = False,
-) -> None:
-    """Open a stage's gate for a release."""
-    change = wishes.approve(stage, by, why, datetime.now(UTC))
-    said = f"{release}: {stage} is approved by {by}."
-    _wish(connect(stack), release, change, said, as_json, stage)
+def _word_on_a_stage(
+    word: Callable[[str, str, str, datetime], Change], said: str
+) -> Callable[..., None]:
+    """The command by which a person says that of a stage of a release."""
+
+    def command(  # noqa: PLR0913, PLR0917 - a command line has that many options
+        release: Release,
+        stage: Annotated[str, typer.Option("--stage", help="The stage that it is about.")],
+        by: By,
+        why: Why = "",
+        stack: StackName = "sageops",
+        as_json: AsJson = False,
+    ) -> None:
+        change = word(stage, by, why, datetime.now(UTC))
+        told = f"{release}: {said.format(stage=stage, by=by)}"
+        _wish(connect(stack), release, change, told, as_json, stage)
+
+    return command
+
+
+app.command("approve", help="Open a stage's gate for a release.")(
+    _word_on_a_stage(wishes.approve, "{stage} is approved by {by}.")
+)
+app.command(
+    "promote",
+    help="""Let a stage go on now: no more waiting for evidence, or for the bake to end.
+
+    What does harm is taken back all the same, and an update that SageMaker carries out takes its
+    own time.""",
+)(_word_on_a_stage(wishes.promote, "{stage} goes on, on the word of {by}."))
 
 
 @app.command()
@@ -274,25 +310,6 @@ def pause(
 
 
 @app.command()
-def promote(
-    release: Release,
-    stage: Annotated[str, typer.Option("--stage", help="The stage that is to go on.")],
-    by: By,
-    why: Why = "",
-    stack: StackName = "sageops",
-    as_json: AsJson = False,
-) -> None:
-    """Let a stage go on now: no more waiting for evidence, or for the bake to end.
-
-    What does harm is taken back all the same, and an update that SageMaker carries out takes its
-    own time.
-    """
-    change = wishes.promote(stage, by, why, datetime.now(UTC))
-    said = f"{release}: {stage} goes on, on the word of {by}."
-    _wish(connect(stack), release, change, said, as_json, stage)
-
-
-@app.command()
 def resume(
     release: Release,
     by: By,
@@ -326,6 +343,11 @@ def status(
 ) -> None:
     """What is live where, what moves, and why it waits."""
     hub = connect(stack)
+    if group and hub.table.group_spec(group) is None:
+        raise wishes.NotThere(
+            f"{group} has no policy. Groups that have: {_listed(hub.table.groups())}. "
+            f"To begin: sageops init {group}"
+        )
 
     def groups() -> list[Any]:
         return look(hub, [group] if group else hub.table.groups(), datetime.now(UTC))

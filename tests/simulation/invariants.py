@@ -518,13 +518,14 @@ def _phases(world: World) -> dict[str, str]:
 
 
 def letters(world: World) -> dict[str, int]:
-    """How often people were told what, by the subject."""
+    """How often people were told what, by the subject's title: what follows it has figures."""
     counted: dict[str, int] = {}
     for told in world.told:
         # That something keeps failing is told of the fault, not of what people did; and whether
         # the traffic so far is enough to judge by depends on the minute in which it is read.
         if told.entry.what not in ("Blocked", "LabelFailed", "Stuck", "Underpowered"):
-            counted[told.subject] = counted.get(told.subject, 0) + 1
+            title = told.subject.partition(": ")[0]
+            counted[title] = counted.get(title, 0) + 1
     return counted
 
 

@@ -21,6 +21,7 @@ from sageops.moves import entry, record, stop, to_step
 from sageops.policy import Approvals, Stage
 from sageops.power import assess, traffic, warning
 from sageops.rollout import refused
+from sageops.wishes import is_somebody
 
 __all__ = ["gate"]
 
@@ -82,8 +83,11 @@ def _words(view: View, release: Release, run: StageRun) -> list[Word]:
 def _refusal(release: Release, word: Word, rules: Approvals) -> str:
     """Why the policy does not take this person's word, as far as one can know; empty if it does."""
     approver, registrar = release.detail.modified_by, release.detail.registered_by
-    if rules.different_people and (approver == word.by or "unknown" in (approver, word.by)):
-        return f"but the policy wants somebody else than {approver}, who approved the package."
+    known = is_somebody(approver) and is_somebody(word.by)
+    if rules.different_people and (approver == word.by or not known):
+        unnamed = "" if is_somebody(word.by) else " This way does not say who it was: use another."
+        wanted = f"somebody else than {approver}, who approved the package"
+        return f"but the policy wants {wanted}.{unnamed}"
     if rules.not_the_registrar and word.by == registrar:
         return f"but the policy wants somebody else than {registrar}, who registered the package."
     return ""

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from sageops.lifecycle import is_word
 from sageops.model import LabelPackage, LifeCycle, Phase
 from sageops.policy import Approvals
+from sageops.wishes import pressed
 
 from tests.unit.core.world import ON_CALL, OWNER, World, stage, trouble
 
@@ -236,6 +237,16 @@ def test_who_approved_the_package_does_not_open_the_gate_in_studio_either(by: st
 
     assert world.phase(1) == "Live"
     assert world.release(1).run("production").approved_by == SECOND
+
+
+def test_a_button_that_does_not_say_who_pressed_it_is_no_second_person() -> None:
+    world = at_gate(rules=Approvals(different_people=True))
+
+    world.gate_opened(1, by=pressed("6b3c"))
+    world.wait(60)
+
+    assert (world.step(1), world.serves()) == ("gate", None)
+    assert "This way does not say who it was" in world.told("GateWaiting")[-1].why
 
 
 def test_who_registered_the_package_does_not_open_the_gate_in_studio() -> None:
