@@ -359,7 +359,8 @@ def test_explain_says_what_a_release_waits_for_and_what_to_type(
     it.decide(version, "Approved")
     to_gate(it, version)
     said = sageops("explain", name).out
-    assert "It waits for: A person who approves production." in said
+    assert "It waits for: A person who approves production: as below, or on the package" in said
+    assert "stage production, status Approved" in said
     assert f"sageops approve {name} --stage production --by YOUR-NAME" in said
     sageops("pause", name, "--by", "on-call")
     it.wait(seconds=5)
