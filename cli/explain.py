@@ -92,7 +92,10 @@ def _by_step(run: StageRun, policy: Policy | None, now: datetime) -> str:
         case "waiting":
             return f"Its turn in {run.stage}: one release of a group moves at a time."
         case "gate":
-            return f"A person who approves {run.stage}."
+            return (
+                f"A person who approves {run.stage}: as below, or on the package in SageMaker "
+                f"Studio (Update model lifecycle: stage {run.stage}, status Approved)."
+            )
         case "deploying" if run.asked_at is not None:
             minutes = (now - run.asked_at) / timedelta(minutes=1)
             judged = ", while it is compared with what it replaces" if _judged(run, checks) else ""

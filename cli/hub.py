@@ -12,7 +12,10 @@ from sageops.adapters.queue import Queue
 from sageops.adapters.store import Table
 from sageops.adapters.trouble import message_of
 
-__all__ = ["Hub", "Unreachable", "connect"]
+__all__ = ["Hub", "Unreachable", "connect", "default_region"]
+
+
+_PROFILE = "Name a profile that `aws configure list-profiles` has, by --profile or AWS_PROFILE."
 
 
 class Unreachable(Exception):
@@ -76,7 +79,15 @@ def connect(stack: str) -> Hub:
     except ClientError as error:
         raise Unreachable(f"AWS refused: {message_of(error)}") from error
     except BotoCoreError as error:
-        raise Unreachable(f"AWS cannot be reached: {error} Is AWS_PROFILE set?") from error
+        raise Unreachable(f"AWS cannot be reached: {str(error).rstrip('.')}. {_PROFILE}") from error
+
+
+def default_region() -> str:
+    """The Region of the AWS profile in force; empty where there is none."""
+    try:
+        return os.environ.get("AWS_REGION") or boto3.Session().region_name or ""
+    except BotoCoreError:
+        return ""
 
 
 def _outputs(client: Callable[[str], Any], stack: str) -> dict[str, str]:

@@ -6,9 +6,11 @@ the same content; what went wrong is said on standard error in words either way.
 """
 
 import getpass
+import os
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +35,8 @@ from cli.changes import changes
 from cli.clock import now
 from cli.doctor import examine
 from cli.explain import explain, shown
-from cli.hub import Hub, Unreachable, connect
+from cli.hub import Hub, Unreachable, connect, default_region
+from cli.init import Draft, Place, drafted, place, write
 from cli.policy_file import Unreadable, read
 from cli.power import Finding, Measured, findings, said, sign_in
 from cli.push import TakenElsewhere, push
@@ -43,7 +46,7 @@ from cli.status import look, tree
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 policy = typer.Typer(no_args_is_help=True, help="What the owners of a model group want.")
 app.add_typer(policy, name="policy")
 app.add_typer(local.app, name="local")
@@ -56,6 +59,24 @@ PolicyFile = Annotated[Path, typer.Argument(help="A policy in YAML.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 # So many entries of a log that nobody asked more of.
 _SHOWN = 30
+
+
+@app.callback()
+def options(
+    profile: Annotated[
+        str, typer.Option("--profile", help="The AWS profile; else AWS_PROFILE, or what is set.")
+    ] = "",
+) -> None:
+    """Policies in, people's words in, and a look at what is going on.
+
+    Exit codes: 0 done; 1 something is wrong with the input, or `doctor` found something; 2 wrong
+    usage; 3 AWS could not be reached or refused.
+    """
+    if profile:
+        os.environ["AWS_PROFILE"] = profile
+        # A profile that is named goes before keys that happen to be set, as with `aws --profile`.
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            os.environ.pop(name, None)
 
 
 def main() -> None:
@@ -73,6 +94,50 @@ def main() -> None:
 
 
 # ---------------------------------------------------------------- policies
+
+
+@app.command()
+def init(  # noqa: PLR0913, PLR0917 - what a policy cannot be written without
+    group: Annotated[
+        str, typer.Argument(help="The model package group; asked for without it.")
+    ] = "",
+    stages: Annotated[
+        list[str] | None,
+        typer.Option("--stage", help="STAGE=ACCOUNT, once for each, in their order."),
+    ] = None,
+    region: Annotated[str, typer.Option("--region", help="Of the endpoints.")] = "",
+    instance_type: Annotated[str, typer.Option("--instance-type")] = "ml.m5.large",
+    instances: Annotated[
+        int, typer.Option("--instances", help="In the last stage.", min=1, max=1000)
+    ] = 2,
+    folder: Annotated[Path, typer.Option("--folder", help="Where to.")] = Path("policies"),
+    as_json: AsJson = False,
+) -> None:
+    """Write a policy file to begin with: commented, and good as it stands. Asks for what is not
+    said; never writes over a file, and asks nothing of AWS."""
+    try:
+        group = group or typer.prompt("Model package group")
+        region = region or default_region() or typer.prompt("Region of the endpoints")
+        places = [place(each) for each in stages or []] or _asked_for_places()
+    except typer.Abort as error:
+        raise Unreadable(
+            "Without somebody to ask: sageops init GROUP --region REGION "
+            "--stage staging=ACCOUNT --stage production=ACCOUNT"
+        ) from error
+    file = folder / f"{group}.yaml"
+    write(file, drafted(Draft(group, region, places, instance_type, instances)))
+    said = [
+        f"{file}: written, with the stages {', '.join(each.stage for each in places)}.",
+        "Next: put in a smoke request of your model's, and then",
+        f"  sageops policy lint {file}",
+        f"  sageops policy push {file}",
+    ]
+    _say(as_json, {"file": str(file), "stages": [each.stage for each in places]}, *said)
+
+
+def _asked_for_places() -> list[Place]:
+    names = typer.prompt("Stages, in their order", default="staging production").split()
+    return [Place(each, typer.prompt(f"Account of {each}")) for each in names]
 
 
 @policy.command()
@@ -141,19 +206,36 @@ def _read(file: Path) -> tuple[str, Policy]:
 # ---------------------------------------------------------------- people's words
 
 
-@app.command()
-def approve(  # noqa: PLR0913, PLR0917 - a command line has that many options
-    release: Release,
-    stage: Annotated[str, typer.Option("--stage", help="The stage whose gate is opened.")],
-    by: By,
-    why: Why = "",
-    stack: StackName = "sageops",
-    as_json: AsJson = False,
-) -> None:
-    """Open a stage's gate for a release."""
-    change = wishes.approve(stage, by, why, now())
-    said = f"{release}: {stage} is approved by {by}."
-    _wish(connect(stack), release, change, said, as_json, stage)
+def _word_on_a_stage(
+    word: Callable[[str, str, str, datetime], Change], said: str
+) -> Callable[..., None]:
+    """The command by which a person says that of a stage of a release."""
+
+    def command(  # noqa: PLR0913, PLR0917 - a command line has that many options
+        release: Release,
+        stage: Annotated[str, typer.Option("--stage", help="The stage that it is about.")],
+        by: By,
+        why: Why = "",
+        stack: StackName = "sageops",
+        as_json: AsJson = False,
+    ) -> None:
+        change = word(stage, by, why, now())
+        told = f"{release}: {said.format(stage=stage, by=by)}"
+        _wish(connect(stack), release, change, told, as_json, stage)
+
+    return command
+
+
+app.command("approve", help="Open a stage's gate for a release.")(
+    _word_on_a_stage(wishes.approve, "{stage} is approved by {by}.")
+)
+app.command(
+    "promote",
+    help="""Let a stage go on now: no more waiting for evidence, or for the bake to end.
+
+    What does harm is taken back all the same, and an update that SageMaker carries out takes its
+    own time.""",
+)(_word_on_a_stage(wishes.promote, "{stage} goes on, on the word of {by}."))
 
 
 @app.command()
@@ -229,25 +311,6 @@ def pause(
 
 
 @app.command()
-def promote(
-    release: Release,
-    stage: Annotated[str, typer.Option("--stage", help="The stage that is to go on.")],
-    by: By,
-    why: Why = "",
-    stack: StackName = "sageops",
-    as_json: AsJson = False,
-) -> None:
-    """Let a stage go on now: no more waiting for evidence, or for the bake to end.
-
-    What does harm is taken back all the same, and an update that SageMaker carries out takes its
-    own time.
-    """
-    change = wishes.promote(stage, by, why, now())
-    said = f"{release}: {stage} goes on, on the word of {by}."
-    _wish(connect(stack), release, change, said, as_json, stage)
-
-
-@app.command()
 def resume(
     release: Release,
     by: By,
@@ -281,6 +344,11 @@ def status(
 ) -> None:
     """What is live where, what moves, and why it waits."""
     hub = connect(stack)
+    if group and hub.table.group_spec(group) is None:
+        raise wishes.NotThere(
+            f"{group} has no policy. Groups that have: {_listed(hub.table.groups())}. "
+            f"To begin: sageops init {group}"
+        )
 
     def groups() -> list[Any]:
         return look(hub, [group] if group else hub.table.groups(), now())

@@ -97,13 +97,22 @@ class Company:
 
     def decide(self, version: int, status: str, by: str = "model-owner") -> None:
         """Approve or reject a version in the registry, as the console does."""
-        who = self.credentials(by)
-        sagemaker = boto3.Session(
-            who["AWS_ACCESS_KEY_ID"], who["AWS_SECRET_ACCESS_KEY"], who["AWS_SESSION_TOKEN"], REGION
-        ).client("sagemaker")
-        sagemaker.update_model_package(
+        self._sagemaker(by).update_model_package(
             ModelPackageArn=self.package_arn(version), ModelApprovalStatus=status
         )
+
+    def set_stage(self, version: int, stage: str, status: str, by: str = "model-owner") -> None:
+        """Say what stage a version is in, as Studio's 'Update model lifecycle' does."""
+        self._sagemaker(by).update_model_package(
+            ModelPackageArn=self.package_arn(version),
+            ModelLifeCycle={"Stage": stage, "StageStatus": status},
+        )
+
+    def _sagemaker(self, person: str) -> Any:
+        who = self.credentials(person)
+        return boto3.Session(
+            who["AWS_ACCESS_KEY_ID"], who["AWS_SECRET_ACCESS_KEY"], who["AWS_SESSION_TOKEN"], REGION
+        ).client("sagemaker")
 
     def edit_pipeline(self, **defaults: str | int | float) -> None:
         """Change how the next model is trained (`pipelines.definition.PARAMETERS`)."""

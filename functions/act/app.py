@@ -16,7 +16,7 @@ from sageops.adapters.queue import Queue
 from sageops.adapters.store import Table
 from sageops.adapters.wishes import wish
 from sageops.events import Cause
-from sageops.wishes import Change, NotThere, abort, approve, pause, promote, resume
+from sageops.wishes import Change, NotThere, abort, approve, pause, pressed, promote, resume
 
 logger = Logger()
 env = environment()
@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str] | str:
     if event.get("describe"):
         return {"markdown": _ABOUT}
     release, stage = f"{event.get('group')}/{event.get('version')}", event.get("stage")
-    by = f"board (request {context.aws_request_id})"
+    by = pressed(context.aws_request_id)
     try:
         change = _change(event, by)
         cause = Cause(context.aws_request_id, "SageOps Button")
@@ -52,7 +52,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str] | str:
         return f"<p>{escape(str(error))}</p>"
     logger.info("wished", release=release, action=event["action"], stage=stage, by=by)
     said = _SAID[event["action"]].format(stage=stage)
-    return f"<p>{escape(f'{release} {said}.')} The board shows it at its next refresh.</p>"
+    return (
+        f"<p>{escape(f'{release} {said}.')} The board shows it at its next refresh.</p>"
+        f"<p>The log has it as {escape(by)}: CloudTrail knows who that was.</p>"
+    )
 
 
 def _change(event: dict[str, Any], by: str) -> Change:

@@ -253,6 +253,18 @@ def test_what_is_not_there_is_said_with_what_is(group: Group, sageops: Sageops) 
     assert it.table.load(it.group).wishes == {}  # type: ignore[union-attr]
 
 
+def test_status_of_a_group_without_a_policy_says_how_to_begin(
+    sageops: Sageops, group: Group
+) -> None:
+    it = group(STAGE)
+
+    ended = sageops("status", "nosuch")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert it.group in ended.err
+    assert "sageops init nosuch" in ended.err
+
+
 def test_wrong_usage_and_an_unknown_stack_end_differently(sageops: Sageops) -> None:
     assert sageops("approve", "churn/1", "--by", "somebody").code == 2
     ended = sageops("status", "--stack", "nowhere")
@@ -347,7 +359,8 @@ def test_explain_says_what_a_release_waits_for_and_what_to_type(
     it.decide(version, "Approved")
     to_gate(it, version)
     said = sageops("explain", name).out
-    assert "It waits for: A person who approves production." in said
+    assert "It waits for: A person who approves production: as below, or on the package" in said
+    assert "stage production, status Approved" in said
     assert f"sageops approve {name} --stage production --by YOUR-NAME" in said
     sageops("pause", name, "--by", "on-call")
     it.wait(seconds=5)

@@ -204,7 +204,7 @@ class Replay:
         """As `tests.simulation.invariants.letters`."""
         return dict(
             Counter(
-                str(message.subject)
+                str(message.subject).partition(": ")[0]
                 for message in mail(self.it)
                 if message.attributes["event"] not in OF_FAULTS
             )

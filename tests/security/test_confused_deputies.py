@@ -284,6 +284,27 @@ def test_the_control_plane_cannot_approve_a_package(group: Group, world: World) 
     assert it.approval(version) == "PendingManualApproval"
 
 
+@pytest.mark.parametrize("status", ["Approved", "approved", "Rejected"])
+def test_the_control_plane_cannot_say_a_persons_word_of_a_stage(
+    group: Group, world: World, status: str
+) -> None:
+    it = group(QUICK)
+    world.expect("sagemaker:UpdateModelPackage")
+    version = register(it)
+    sagemaker = acting("sagemaker", _reconcile(it))
+
+    with pytest.raises(ClientError, match="explicit deny in an identity-based policy"):
+        sagemaker.update_model_package(
+            ModelPackageArn=it.package_arn(version),
+            ModelLifeCycle={"Stage": "production", "StageStatus": status},
+        )
+
+    package = it.cloud.client("sagemaker").describe_model_package(
+        ModelPackageName=it.package_arn(version)
+    )
+    assert package.get("ModelLifeCycle", {}).get("StageStatus") != status
+
+
 def test_no_credentials_are_in_any_log(group: Group) -> None:
     it = group(QUICK)
     go(it)

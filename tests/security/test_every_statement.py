@@ -243,6 +243,17 @@ def approves(world: World) -> None:
         raise PermissionError("it may approve")
 
 
+def opens_gates(world: World) -> None:
+    """The opposite: with the refusal gone, a role of ours could open a gate in the registry."""
+    it = world.company
+    arn = it.outputs[HUB]["ReconcileRoleArn"]
+    package = f"arn:aws:sagemaker:{REGION}:{HUB}:model-package/models/1"
+    context = {"sagemaker:ModelLifeCycle:StageStatus": ["Approved"]}
+    found = it.cloud.authorization.permits(arn, "sagemaker:UpdateModelPackage", package, context)
+    if found.allowed:
+        raise PermissionError("it may open a gate")
+
+
 def registers(world: World) -> None:
     """The target role is refused expressly, and not only because nothing allows it."""
     it = world.company
@@ -310,6 +321,7 @@ OCCASIONS: dict[str, Occasion] = {
     "template.yaml ReconcileRole DecryptModels": release,
     "template.yaml ReconcileRole TellImages": tagged,
     "template.yaml ReconcileRole NeverApprove": approves,
+    "template.yaml ReconcileRole NeverOpenGates": opens_gates,
     "template.yaml ReconcileRole UseStateKey": release,
     "template.yaml SweepRole WriteLogs": writes_logs("sweep"),
     "template.yaml SweepRole FindOpenWork": sweep,

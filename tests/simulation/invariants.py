@@ -404,7 +404,13 @@ def _waits(world: World, release: Release) -> bool:
     paused = find(release.conditions, "Paused")
     if wish.paused is not None and paused is not None and paused.status:
         return True
-    return run.step == "gate" and run.stage not in wish.approvals
+    heard = run.said is not None and run.said.at >= release.admitted_at
+    given = run.stage in wish.approvals or heard
+    return (
+        run.step == "gate"
+        and not given
+        and not world.is_approved_in_studio(group, version, run.stage)
+    )
 
 
 def _behind(world: World, release: Release) -> bool:
@@ -512,13 +518,14 @@ def _phases(world: World) -> dict[str, str]:
 
 
 def letters(world: World) -> dict[str, int]:
-    """How often people were told what, by the subject."""
+    """How often people were told what, by the subject's title: what follows it has figures."""
     counted: dict[str, int] = {}
     for told in world.told:
         # That something keeps failing is told of the fault, not of what people did; and whether
         # the traffic so far is enough to judge by depends on the minute in which it is read.
         if told.entry.what not in ("Blocked", "LabelFailed", "Stuck", "Underpowered"):
-            counted[told.subject] = counted.get(told.subject, 0) + 1
+            title = told.subject.partition(": ")[0]
+            counted[title] = counted.get(title, 0) + 1
     return counted
 
 

@@ -109,8 +109,15 @@ class OpensGate:
     stage: str
     after: float
 
+    @property
+    def in_studio(self) -> bool:
+        """On the package itself, one in four: told from `after`, so that seeds keep their draws."""
+        return round(self.after * 10) % 4 == 3
+
     def __str__(self) -> str:
-        return f"somebody approves {self.label} for {self.stage} {self.after:g} minutes after asked"
+        where = " in Studio" if self.in_studio else ""
+        what = f"somebody approves {self.label} for {self.stage}{where}"
+        return f"{what} {self.after:g} minutes after asked"
 
 
 @dataclass(frozen=True)

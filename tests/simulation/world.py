@@ -228,7 +228,7 @@ class World:
         self._message_faults: dict[int, MessageRepeats] = {}
         self._fleet_faults: dict[tuple[str, str], list[FleetFailure]] = {}
         self._shifters: dict[str, ShiftsTraffic] = {}
-        self._gatekeepers: dict[tuple[str, str], float] = {}
+        self._gatekeepers: dict[tuple[str, str], OpensGate] = {}
         self._counts: Counter[str] = Counter()
         self._told_positions: set[str] = set()
         self._failed_at: dict[str, datetime] = {}
@@ -326,7 +326,7 @@ class World:
     def _prepare(self, item: Item) -> None:  # noqa: PLR0915 - one arm for every kind of item
         match item:
             case OpensGate():
-                self._gatekeepers[item.label, item.stage] = item.after
+                self._gatekeepers[item.label, item.stage] = item
             case PushesPolicy():
                 self._at(item.at, lambda: self._push(item.policy))
             case WantsTraining():
@@ -529,6 +529,25 @@ class World:
         now = self.clock.now
         if self._wish(group, version, wishes.approve(stage, OWNER, "", now), stage):
             self.gates.setdefault((group, version, stage), []).append(now)
+
+    def _approve_in_studio(self, group: str, version: int, stage: str) -> None:
+        if (group, version) in self.deleted:
+            return
+        shown = {"Stage": stage.title(), "StageStatus": "Approved"}
+        self.registry(
+            "UpdateModelPackage", ModelPackageArn=_arn(group, version), ModelLifeCycle=shown
+        )
+        now = self.acted[group] = self.clock.now
+        self.injected["approved in Studio"] += 1
+        self.gates.setdefault((group, version, stage), []).append(now)
+
+    def is_approved_in_studio(self, group: str, version: int, stage: str) -> bool:
+        """Whether its package shows that word at present."""
+        if (group, version) in self.deleted:
+            return False
+        package = self.registry("DescribeModelPackage", ModelPackageName=_arn(group, version))
+        shown: Document = package.get("ModelLifeCycle", {})
+        return shown == {"Stage": stage.title(), "StageStatus": "Approved"}
 
     def registry(self, operation: str, **parameters: Any) -> Document:
         """A person's or a pipeline's call to the hub's SageMaker."""
@@ -1021,10 +1040,10 @@ class World:
             return
         group, version, stage = entry.group, entry.version, entry.stage
         label = next((n for n, v in self.versions.items() if v == (group, version)), "")
-        after = self._gatekeepers.get((label, stage))
-        if after is not None:
-            delay = timedelta(minutes=after)
-            self._later(delay, lambda: self._open_gate(group, version, stage))
+        keeper = self._gatekeepers.get((label, stage))
+        if keeper is not None:
+            open_gate = self._approve_in_studio if keeper.in_studio else self._open_gate
+            self._later(timedelta(minutes=keeper.after), lambda: open_gate(group, version, stage))
 
     # ------------------------------------------------------------ what the table holds
 

@@ -38,6 +38,7 @@ WILDCARDS = {
     "template.yaml ReconcileRole PinLargeModels": "uploads under one prefix",
     "template.yaml ReconcileRole TellImages": "images lie in other accounts and Regions, too",
     "template.yaml ReconcileRole NeverApprove": "a refusal, of whatever package it is",
+    "template.yaml ReconcileRole NeverOpenGates": "a refusal, of whatever package it is",
     "template.yaml NotifyRole FindStream": "ListStreams knows no single stream",
     "template.yaml BoardRole LookIntoTargetAccounts": "the accounts are in aws:ResourceAccount",
     "template.yaml ReportRole LookIntoTargetAccounts": "the accounts are in aws:ResourceAccount",
@@ -69,6 +70,7 @@ WILDCARDS = {
 }
 ANYWHERE = {
     "template.yaml ReconcileRole NeverApprove",
+    "template.yaml ReconcileRole NeverOpenGates",
     "target.yaml TargetRole NeverApprove",
     "target.yaml TargetRole ReadMetrics",
     "target.yaml ObserverRole SeeMetrics",

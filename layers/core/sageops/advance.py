@@ -5,6 +5,7 @@ live; or the way back (`back`).
 """
 
 from sageops.back import back
+from sageops.conditions import find
 from sageops.gate import gate
 from sageops.model import (
     Act,
@@ -27,13 +28,16 @@ from sageops.model import (
 from sageops.moves import (
     act,
     current_run,
+    entry,
     errand,
     go_live,
     is_paused,
     later,
     look_again,
+    record,
     stop,
     stopped_before_it_began,
+    untroubled,
 )
 from sageops.names import artifact_url, config_name
 from sageops.policy import Approvals, Stage
@@ -55,11 +59,20 @@ def advance(view: View, release: Release) -> Step:
         return _no_policy(view, release)
     run = current_run(release)
     stage = policy.stage(run.stage)
-    if run.step in ("stopping", "counting"):
-        return _held(view, release) or back(view, release, run, stage)
-    if is_paused(release) and stopped_before_it_began(run):
+    goes_back = run.step in ("stopping", "counting")
+    if not goes_back and is_paused(release) and stopped_before_it_began(run):
         return Idle(f"{release.name} is paused in {run.stage}")
-    return _held(view, release) or _forward(view, release, run, stage, policy.approval)
+    held = _held(view, release)
+    if held is not None:
+        return held
+    if goes_back:
+        step = back(view, release, run, stage)
+    else:
+        step = _forward(view, release, run, stage, policy.approval)
+    if isinstance(step, Wait | Idle) and _has_passed(view, release, run):
+        told = entry(view.now, release, "Unblocked", "It works again.", stage=run.stage)
+        return record(view, untroubled(release, view.now), log=(told,))
+    return step
 
 
 def pin(view: View, release: Release) -> Act:
@@ -76,6 +89,24 @@ def _held(view: View, release: Release) -> Wait | None:
     if resumed is not None and release.held_at is not None and resumed.at > release.held_at:
         return None
     return Wait(release.held_until, f"{release.name}: trying again later")
+
+
+def _has_passed(view: View, release: Release, run: StageRun) -> bool:
+    """Whether what blocked the release is over, seen by there being nothing to try again: the look
+    that failed works, or what was missing is there.
+
+    Whether an update that is tried again helps, is seen only when it has come to its end.
+    """
+    blocked = find(release.conditions, "Blocked")
+    if blocked is None or not blocked.status or blocked.reason == "Undecided":
+        return False
+    if isinstance(view.endpoints.get(run.stage), Trouble):
+        return False
+    if blocked.reason != "KeepsFailing":
+        return True
+    if run.asked_at is None or release.held_at is None or run.step == "stopping":
+        return False
+    return run.asked_at < release.held_at
 
 
 def _no_policy(view: View, release: Release) -> Step:
@@ -151,11 +182,12 @@ def _bake(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
         return changed(view, release, run, seen)
     since = run.since if run.since is not None else view.now
     until = later(since, minutes=stage.checks.bake_minutes + run.unwatched_minutes)
-    if view.now < until and not promoted_by(view, release, run):
+    promoter = promoted_by(view, release, run) if view.now < until else ""
+    if view.now < until and not promoter:
         look = min(until, later(view.now, minutes=_LOOK_MINUTES))
         return Wait(look, f"{release.name} bakes in {stage.name} until {until:%H:%M}")
     if is_paused(release):
         return look_again(view, f"{release.name} is paused in {stage.name}")
     if seen.status != "InService":
         return look_again(view, f"{release.name}: {stage.name} is {seen.status}")
-    return go_live(view, release, run)
+    return go_live(view, release, run, promoter)

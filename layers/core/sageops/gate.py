@@ -21,6 +21,7 @@ from sageops.moves import entry, record, stop, to_step
 from sageops.policy import Approvals, Stage
 from sageops.power import assess, traffic, warning
 from sageops.rollout import refused
+from sageops.wishes import is_somebody
 
 __all__ = ["gate"]
 
@@ -38,12 +39,11 @@ def gate(view: View, release: Release, run: StageRun, stage: Stage, rules: Appro
         begun = to_step(view, release, replace(run, begun_at=view.now), "copying")
         told = entry(view.now, release, "StageBegun", "The gate is automatic.", stage=stage.name)
         return record(view, begun, log=(*warned, told))
-    wish = view.records.wishes.get(release.version)
-    word = wish.approvals.get(stage.name) if wish is not None else None
-    if word is not None and word.at < release.admitted_at:
-        word = None
-    if word is None or (rules.different_people and _is_the_approver(release, word)):
-        return _ask(view, release, run, stage, word, warned)
+    words = _words(view, release, run)
+    word = next((each for each in words if not _refusal(release, each, rules)), None)
+    if word is None:
+        refusal = f"{words[0].by} did, {_refusal(release, words[0], rules)}" if words else ""
+        return _ask(view, release, run, stage, refusal, warned)
     message = f"{word.by} approved {stage.name}."
     approved = replace(run, approved_by=word.by, begun_at=view.now)
     begun = to_step(view, release, approved, "copying")
@@ -70,9 +70,27 @@ def _against(
     return None
 
 
-def _is_the_approver(release: Release, word: Word) -> bool:
-    """Whether the gate is opened by whoever approved the package, as far as one can know."""
-    return release.detail.modified_by in (word.by, "unknown")
+def _words(view: View, release: Release, run: StageRun) -> list[Word]:
+    """Who has approved the stage of this release so far, by the command, the board, the chat or in
+    the registry; the newest first."""
+    wish = view.records.wishes.get(release.version)
+    given = wish.approvals.get(run.stage) if wish is not None else None
+    words = [each for each in (given, run.said) if each is not None]
+    fresh = [each for each in words if each.at >= release.admitted_at]
+    return sorted(fresh, key=lambda each: each.at, reverse=True)
+
+
+def _refusal(release: Release, word: Word, rules: Approvals) -> str:
+    """Why the policy does not take this person's word, as far as one can know; empty if it does."""
+    approver, registrar = release.detail.modified_by, release.detail.registered_by
+    known = is_somebody(approver) and is_somebody(word.by)
+    if rules.different_people and (approver == word.by or not known):
+        unnamed = "" if is_somebody(word.by) else " This way does not say who it was: use another."
+        wanted = f"somebody else than {approver}, who approved the package"
+        return f"but the policy wants {wanted}.{unnamed}"
+    if rules.not_the_registrar and word.by == registrar:
+        return f"but the policy wants somebody else than {registrar}, who registered the package."
+    return ""
 
 
 def _ask(  # noqa: PLR0913 - whom, for what, and what was said so far
@@ -80,15 +98,10 @@ def _ask(  # noqa: PLR0913 - whom, for what, and what was said so far
     release: Release,
     run: StageRun,
     stage: Stage,
-    word: Word | None,
+    refusal: str,
     warned: tuple[Entry, ...],
 ) -> Step:
-    message = f"Waits for a person to approve {stage.name}."
-    if word is not None:
-        message = (
-            f"{message} {word.by} did, but the policy wants somebody else than "
-            f"{release.detail.modified_by}, who approved the package."
-        )
+    message = f"Waits for a person to approve {stage.name}. {refusal}".strip()
     waiting = find(release.conditions, "Approved")
     if run.step == "gate" and waiting is not None and waiting.message == message:
         return Idle(f"{release.name} waits for a person to approve {stage.name}")

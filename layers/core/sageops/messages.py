@@ -5,6 +5,7 @@ applications (its administrator guide, 'Custom notifications'). Limits: SNS subj
 most 100 characters without line breaks, a message is at most 256 KiB (SNS Publish).
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct, json
@@ -23,6 +24,8 @@ _BODY_BYTES = 200_000
 # Chat shows a few thousand characters of a description.
 _CHAT_CHARACTERS = 2000
 _WIDTH = 34
+# How the reason of a failed pipeline execution begins.
+_STEPS_FAILED = "One or multiple steps failed. "
 
 
 class Places(Struct, frozen=True):
@@ -52,8 +55,7 @@ def message(entry: Entry, places: Places) -> Message:
         + (f", policy version {entry.policy_version}." if entry.policy_version else "."),
     ]
     body = "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
-    subject = f"[{_URGENCY[entry.severity]}] {_title(entry)}"
-    return Message(_ascii(subject), _cut(body, entry), _attributes(entry))
+    return Message(_subject(entry), _cut(body, entry), _attributes(entry))
 
 
 def chat(entry: Entry, places: Places) -> Message:
@@ -88,8 +90,7 @@ def chat(entry: Entry, places: Places) -> Message:
             },
         },
     }
-    subject = f"[{_URGENCY[entry.severity]}] {_title(entry)}"
-    return Message(_ascii(subject), json.encode(notification).decode(), _attributes(entry))
+    return Message(_subject(entry), json.encode(notification).decode(), _attributes(entry))
 
 
 def headline(what: str) -> str:
@@ -108,8 +109,7 @@ _HEADLINES = {
     "Pinned": "has its bytes pinned",
     "GateWaiting": "needs an approval to go on",
     "GateApproved": "may go on",
-    "RolloutAsked": "begins its rollout",
-    "Deployed": "has all of the traffic",
+    "Promoted": "was promoted",
     "SmokePassed": "passed its smoke test",
     "StageLive": "is live",
     "Live": "is live",
@@ -153,6 +153,8 @@ def _registered(entry: Entry, name: str) -> str:
 def _at_the_gate(entry: Entry, name: str) -> str:
     return (
         f"What to do:\n  sageops approve {name} --stage {entry.stage} --by YOUR-NAME\n"
+        f"Or in SageMaker Studio: Models, {entry.group}, version {entry.version}, Update model "
+        f"lifecycle: stage {entry.stage}, status Approved. Rejected ends the release.\n"
         f"Or:\n  sageops abort {name} --by YOUR-NAME\n"
         "If nobody does, it waits, and what is live stays live."
     )
@@ -218,6 +220,7 @@ _THEN: Mapping[str, Callable[[Entry, str], str]] = {
     "Undecided": _undecided,
     "ShadowPassed": _on_its_way,
     "Shifted": _on_its_way,
+    "Promoted": _on_its_way,
     "Paused": _paused,
     "RolledBack": _over,
     "Failed": _over,
@@ -276,6 +279,33 @@ def _name(entry: Entry) -> str:
 def _title(entry: Entry) -> str:
     where = f" in {entry.stage}" if entry.stage else ""
     return f"{_name(entry)} {headline(entry.what)}{where}"
+
+
+def _subject(entry: Entry) -> str:
+    """The title, and what decides whether one opens the mail: harm, reason, or on whose word."""
+    gist = _gist(entry)
+    title = f"[{_URGENCY[entry.severity]}] {_title(entry)}"
+    return _ascii(f"{title}: {gist}" if gist else title)
+
+
+def _gist(entry: Entry) -> str:
+    facts = entry.facts
+    match entry.what:
+        case "Approved" | "GateApproved" | "Promoted" | "Paused" | "Resumed":
+            return f"by {entry.by}"
+        case "Aborted" | "Rejected" if facts.get("harmed", "0") == "0":
+            return f"by {entry.by}"
+        case "Shifted":
+            return f"{facts['share']} %" if "share" in facts else ""
+        case "TrainingFailed":
+            return entry.why.removeprefix(_STEPS_FAILED).removeprefix("Not registered: ")
+        case _ if "harmed" in facts and "requests" in facts:
+            return f"{facts['harmed']} of {facts['requests']} requests harmed"
+        case "TakingBack" | "RolledBack" | "Failed":
+            # AlarmFired: alarm fired.
+            return re.sub(r"(?<!^)(?=[A-Z])", " ", facts.get("reason", "")).lower()
+        case _:
+            return ""
 
 
 def _evidence(entry: Entry) -> str:

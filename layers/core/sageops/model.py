@@ -46,6 +46,7 @@ __all__ = [
     "Idle",
     "Intent",
     "LabelPackage",
+    "LifeCycle",
     "Live",
     "Metric",
     "Outcome",
@@ -163,6 +164,14 @@ class Metric(Struct, frozen=True):
     value: float
 
 
+class LifeCycle(Struct, frozen=True):
+    """What a package shows of its way (ModelLifeCycle): a stage, its status and a description."""
+
+    stage: str
+    status: str
+    description: str = ""
+
+
 class PackageDetail(Struct, frozen=True):
     """A model package as the registry describes it.
 
@@ -182,6 +191,8 @@ class PackageDetail(Struct, frozen=True):
     marketplace: bool = False
     # Who made the package (CreatedBy).
     registered_by: str = "unknown"
+    modified_at: datetime | None = None
+    life_cycle: LifeCycle | None = None
 
 
 StageStep = Literal[
@@ -231,7 +242,8 @@ class StageRun(Struct, frozen=True):
     `alarmed` the one of them whose alarms are there; `share` the percentage of the requests last
     asked for the new version in it; `smoked`: it has passed its smoke test there. `compared_since`
     is when both versions began to serve beside each other. `begun_at`: when it left its gate.
-    `unwatched_minutes`: of the rollout, which the bake is to make up for.
+    `unwatched_minutes`: of the rollout, which the bake is to make up for. `said`: the latest word
+    by which somebody approved this stage in the registry.
     """
 
     stage: str
@@ -252,6 +264,7 @@ class StageRun(Struct, frozen=True):
     compared_since: datetime | None = None
     begun_at: datetime | None = None
     unwatched_minutes: int = 0
+    said: Word | None = None
 
 
 class Release(Struct, frozen=True):
@@ -271,7 +284,7 @@ class Release(Struct, frozen=True):
     troubles: int = 0
     held_at: datetime | None = None
     held_until: datetime | None = None
-    # What its package shows in the registry, as `stage status`.
+    # What its package shows in the registry, as far as it was written or heard: `stage status`.
     label: str = ""
 
     @property
@@ -398,6 +411,7 @@ class PackageSeen(Struct, frozen=True):
     version: int
     arn: str
     approval: Approval
+    life_cycle: LifeCycle | None = None
 
 
 Guardrail = Literal["", "all_at_once", "canary", "linear", "rolling"]
@@ -669,12 +683,15 @@ class StartPipeline(Struct, frozen=True, tag=True):
 
 
 class LabelPackage(Struct, frozen=True, tag=True):
-    """Show a release's stage on its package in the registry (ModelLifeCycle)."""
+    """Show a release's stage on its package in the registry (ModelLifeCycle).
+
+    `over` is the package as it was seen: what somebody has said there since is heard first. None:
+    whatever was said, it is too late for it.
+    """
 
     package_arn: str
-    stage: str
-    status: str
-    description: str
+    shown: LifeCycle
+    over: PackageSeen | None = None
 
 
 Action = (

@@ -236,6 +236,8 @@ def end(
     head: Head | None = None,
 ) -> Record:
     """The release is over, for this reason; the last thing told about it."""
+    # Where nothing was touched, nobody need get up for it.
+    urgency: Severity = "action" if stopped_before_it_began(run) else "alert"
     over = with_condition(release, "Ended", True, why.phase, why.message, view.now)
     over = with_condition(over, "Live", False, why.phase, why.message, view.now)
     over = unstuck(to_step(view, over, replace(run, stop=why), "stopped"), view.now)
@@ -244,7 +246,7 @@ def end(
         release,
         why.phase,
         why.message,
-        severity="info" if why.phase in ("Rejected", "Aborted") else "alert",
+        severity="info" if why.phase in ("Rejected", "Aborted") else urgency,
         stage=run.stage,
         by=why.by,
         facts={"reason": why.reason, **why.facts, **(facts or {})},
@@ -252,8 +254,9 @@ def end(
     return record(view, over, log=(told,), head=opened(head or view.records.head, release.version))
 
 
-def go_live(view: View, release: Release, run: StageRun) -> Record:
-    """A stage has baked: it is what serves now, and what a rollback comes back to."""
+def go_live(view: View, release: Release, run: StageRun, promoter: str = "") -> Record:
+    """A stage has baked, or a person did not want to wait for that: it is what serves now, and what
+    a rollback comes back to."""
     head, now = view.records.head, view.now
     served = head.live.get(run.stage)
     before = _before(served, run, now)
@@ -261,13 +264,15 @@ def go_live(view: View, release: Release, run: StageRun) -> Record:
     head = replace(head, live={**head.live, run.stage: live}, watched_until=now + WATCH)
     moved = unstuck(to_step(view, release, run, "live"), now)
     last = run.stage == release.runs[-1].stage
+    early = f" {promoter} promoted it before its bake was over." if promoter else ""
     told = entry(
         now,
         release,
         "Live" if last else "StageLive",
-        f"{run.stage} serves version {release.version}.",
+        f"{run.stage} serves version {release.version}.{early}",
         severity="info",
         stage=run.stage,
+        by=promoter or "sageops",
         facts={"config": run.config, "replaced": run.replaced or "nothing"},
     )
     if not last:

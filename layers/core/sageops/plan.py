@@ -11,13 +11,12 @@ from msgspec.structs import replace
 
 from sageops.advance import advance, pin
 from sageops.conditions import find, phase, with_condition
+from sageops.lifecycle import heard, label, show, unheard
 from sageops.live import drift, live
 from sageops.model import (
-    Act,
     Approval,
     Entry,
     Idle,
-    LabelPackage,
     PackageSeen,
     Record,
     Records,
@@ -45,7 +44,7 @@ from sageops.moves import (
 from sageops.names import training_token
 from sageops.strategies import longest
 
-__all__ = ["LEASE", "candidates", "label", "plan", "to_describe"]
+__all__ = ["LEASE", "candidates", "plan", "to_describe"]
 
 # How long a claimed step is left to the worker that claimed it: longer than a function may run.
 LEASE = timedelta(seconds=150)
@@ -62,6 +61,7 @@ def plan(view: View) -> Step:
     step = (
         _admission(view)
         or _registry(view)
+        or _said(view)
         or _wishes(view)
         or live(view)
         or _pinning(view)
@@ -103,12 +103,13 @@ def _is_candidate(records: Records, package: PackageSeen) -> bool:
 
 
 def to_describe(records: Records, packages: tuple[PackageSeen, ...]) -> tuple[PackageSeen, ...]:
-    """The versions whose details a look needs: those to admit, and those whose approval is news."""
+    """The versions whose details a look needs: those to admit, and those of which something that
+    somebody said is news."""
     news = tuple(
         package
         for package in packages
         if (release := records.releases.get(package.version)) is not None
-        and package.approval != _known_approval(release)
+        and (package.approval != _known_approval(release) or unheard(release, package))
     )
     return candidates(records, packages) + news
 
@@ -162,7 +163,7 @@ def _training_entry(view: View, status: str, reason: str) -> Entry:
         case "Stopped":
             what, why, severity = "TrainingStopped", "Somebody stopped the training.", "info"
         case _:
-            what, why, severity = "TrainingFailed", reason or f"It ended as {status}.", "alert"
+            what, why, severity = "TrainingFailed", reason or f"It ended as {status}.", "action"
     return Entry(view.now, view.records.head.group, what, why, severity=severity)  # type: ignore[arg-type]
 
 
@@ -232,6 +233,10 @@ def _approve(view: View, release: Release) -> Record:
     return record(view, release, log=(told,))
 
 
+def _said(view: View) -> Step | None:
+    return next(filter(None, (heard(view, release) for release in _running(view))), None)
+
+
 def _wishes(view: View) -> Step | None:
     for release in _running(view):
         wish = view.records.wishes.get(release.version)
@@ -266,7 +271,7 @@ def _closing(view: View) -> Step | None:
         if not has_ended(release):
             continue
         if release.label != label(release):
-            return _label(view, release)
+            return show(view, release)
         head = view.records.head
         open_ = tuple(version for version in head.open if version != release.version)
         ended = {**head.ended, release.version: phase(release.conditions)}
@@ -277,20 +282,8 @@ def _closing(view: View) -> Step | None:
 def _labels(view: View) -> Step | None:
     for release in view.records.releases.values():
         if release.version not in view.records.head.ended and release.label != label(release):
-            return _label(view, release)
+            return show(view, release)
     return None
-
-
-def _label(view: View, release: Release) -> Act:
-    stage, _, status = label(release).partition(" ")
-    why = current_run(release).stop
-    message = why.message if why is not None else ""
-    return act(view, LabelPackage(release.package_arn, stage, status, message), release)
-
-
-def label(release: Release) -> str:
-    """What a release's package is to show in the registry: the stage it is in, and its phase."""
-    return f"{current_run(release).stage} {phase(release.conditions)}"
 
 
 def _pinning(view: View) -> Step | None:

@@ -233,8 +233,9 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Approvals(Struct, frozen=True, forbid_unknown_fields=True):
     """Who may say yes. `different_people`: a gate is opened by somebody else than who approved the
-    package. `not_the_registrar`: who approved the package did not register it. The registry tells
-    both (LastModifiedBy, CreatedBy); where it does not, nobody is taken for somebody else."""
+    package. `not_the_registrar`: who approved the package, or opens a gate, did not register it.
+    The registry tells both (LastModifiedBy, CreatedBy); where it does not, nobody is taken for
+    somebody else."""
 
     different_people: bool = False
     not_the_registrar: bool = False

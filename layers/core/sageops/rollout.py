@@ -16,6 +16,7 @@ from sageops.model import (
     CreateEndpoint,
     CreateTrial,
     EndpointSeen,
+    Entry,
     PutAlarms,
     Record,
     Release,
@@ -82,7 +83,7 @@ def mirror(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     if not isinstance(found, GoOn):
         return _act_on(view, release, run, stage, found)
     passed = replace(run, compared_since=None)
-    told = entry(
+    told = _promoted(view, release, run, found) or entry(
         view.now, release, "ShadowPassed", f"{found.why}.", severity="info", stage=stage.name
     )
     return record(view, to_step(view, release, passed, after_mirroring(stage)), log=(told,))
@@ -119,8 +120,9 @@ def shift(view: View, release: Release, run: StageRun, stage: Stage) -> Step:
     if not isinstance(found, GoOn):
         return _act_on(view, release, run, stage, found)
     following = progressive.following(rollout, run.share)
-    told = entry(view.now, release, "StepPassed", f"{found.why}.", stage=stage.name)
-    if following is None or promoted_by(view, release, run):
+    promoted = _promoted(view, release, run, found)
+    told = promoted or entry(view.now, release, "StepPassed", f"{found.why}.", stage=stage.name)
+    if following is None or promoted is not None:
         ended = replace(run, compared_since=None)
         return record(view, to_step(view, release, ended, "deploying"), log=(told,))
     moved = to_step(view, release, run, "shifting")
@@ -222,6 +224,15 @@ def promoted_by(view: View, release: Release, run: StageRun) -> str:
     if word is None or run.asked_at is None or word.at < run.asked_at:
         return ""
     return word.by
+
+
+def _promoted(view: View, release: Release, run: StageRun, found: GoOn) -> Entry | None:
+    """The entry of a stage that goes on because a person wants it to."""
+    by = promoted_by(view, release, run)
+    if not by:
+        return None
+    why = f"{found.why}."
+    return entry(view.now, release, "Promoted", why, severity="info", stage=run.stage, by=by)
 
 
 def _act_on(

@@ -68,9 +68,12 @@ def after(view: View, act: Act, outcome: Outcome) -> Record:
         return _after_group(view, outcome)
     release = view.records.releases[act.version]
     if isinstance(act.action, LabelPackage):
-        shown = f"{act.action.stage} {act.action.status}"
-        return record(view, replace(release, label=shown), log=())
+        return record(view, _labelled(release, act.action), log=())
     return _after_release(view, release, _run(release, act), act, outcome)
+
+
+def _labelled(release: Release, action: LabelPackage) -> Release:
+    return replace(release, label=f"{action.shown.stage} {action.shown.status}")
 
 
 def _run(release: Release, act: Act) -> StageRun:
@@ -233,9 +236,8 @@ def troubled(view: View, act: Act, trouble: Trouble) -> Record:
         return record(view, log=())
     if isinstance(act.action, LabelPackage):
         # The label is for people to look at; a release does not stop for it.
-        shown = replace(release, label=f"{act.action.stage} {act.action.status}")
-        told = entry(view.now, release, "LabelFailed", trouble.message, severity="alert")
-        return record(view, shown, log=(told,))
+        told = entry(view.now, release, "LabelFailed", trouble.message, severity="action")
+        return record(view, _labelled(release, act.action), log=(told,))
     if trouble.kind == "refused" and run.step not in ("stopping", "counting", "live"):
         if run.asked_for in ("", *run.trials[:1], *(() if run.trials else (run.config,))):
             # It was the first that was asked of the endpoint, or nothing was yet.
@@ -251,7 +253,7 @@ def _troubled_group(view: View, trouble: Trouble) -> Record:
     if trouble.kind == "transient":
         # The look that comes next tries again; the claim is given back.
         return record(view, log=())
-    told = Entry(view.now, head.group, "TrainingFailed", trouble.message, severity="alert")
+    told = Entry(view.now, head.group, "TrainingFailed", trouble.message, severity="action")
     return record(view, log=(told,), head=replace(head, training=Training(wanted, "", "Failed")))
 
 

@@ -7,13 +7,37 @@ from msgspec.structs import replace
 
 from sageops.model import ReleaseSpec, Word
 
-__all__ = ["Change", "NotThere", "abort", "approve", "parse", "pause", "promote", "resume"]
+__all__ = [
+    "Change",
+    "NotThere",
+    "abort",
+    "approve",
+    "is_somebody",
+    "parse",
+    "pause",
+    "pressed",
+    "promote",
+    "resume",
+]
 
 Change = Callable[[ReleaseSpec], ReleaseSpec]
+
+_BUTTON = "board (request "
 
 
 class NotThere(Exception):
     """The release or stage does not exist; the message lists what does."""
+
+
+def pressed(request: str) -> str:
+    """Whoever pressed a button of the board or the chat: the event does not name them, CloudTrail's
+    data event of that request does."""
+    return f"{_BUTTON}{request})"
+
+
+def is_somebody(by: str) -> bool:
+    """Whether a word says whose it is, so that it can be told from another person's."""
+    return by != "unknown" and not by.startswith(_BUTTON)
 
 
 def parse(release: str) -> tuple[str, int]:

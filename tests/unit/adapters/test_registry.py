@@ -1,17 +1,20 @@
 """The hub's registry: packages, their figures and who approved them, labels, pipelines."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import ANY
 
 import boto3
 import pytest
 from botocore.stub import Stubber
+from msgspec.structs import replace
 from sageops.adapters.registry import Registry
 from sageops.errors import TroubleError
 from sageops.model import (
     Done,
     LabelPackage,
+    LifeCycle,
     Metric,
     PackageSeen,
     Started,
@@ -24,6 +27,7 @@ from tests.unit.adapters.conftest import REGION
 ACCOUNT = "111111111111"
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model-package/churn/3"
 AT = datetime(2026, 3, 2, tzinfo=UTC)
+SEEN = PackageSeen(3, ARN, "Approved")
 REPORT = "s3://reports/evaluation.json"
 
 
@@ -51,6 +55,10 @@ def described(**more: Any) -> dict[str, Any]:
     } | more
 
 
+def versioned(**more: Any) -> dict[str, Any]:
+    return described(**({"ModelPackageVersion": 3, "ModelApprovalStatus": "Approved"} | more))
+
+
 def report(s3: Any, text: str) -> dict[str, Any]:
     where = {"LocationConstraint": REGION}
     s3.create_bucket(Bucket="reports", CreateBucketConfiguration=where)
@@ -70,8 +78,10 @@ def test_every_page_of_a_group_is_read(registry: Registry, stub: Stubber) -> Non
             "CreationTime": AT,
             "ModelPackageStatus": "Completed",
             "ModelApprovalStatus": approval,
+            **({"ModelLifeCycle": life} if version == 3 else {}),
         }
 
+    life = {"Stage": "production", "StageStatus": "Approved"}
     first = {"ModelPackageSummaryList": [summary(3, "Approved")], "NextToken": "more"}
     second = {"ModelPackageSummaryList": [summary(2, "Rejected")]}
     asked = {
@@ -83,7 +93,7 @@ def test_every_page_of_a_group_is_read(registry: Registry, stub: Stubber) -> Non
     stub.add_response("list_model_packages", second, asked | {"NextToken": "more"})
 
     assert registry.packages("churn") == (
-        PackageSeen(3, ARN, "Approved"),
+        PackageSeen(3, ARN, "Approved", LifeCycle("production", "Approved")),
         PackageSeen(2, f"{ARN[:-1]}2", "Rejected"),
     )
 
@@ -258,10 +268,80 @@ def test_a_label_never_touches_the_approval(
     registry: Registry, stub: Stubber, description: str, shown: str
 ) -> None:
     life = {"Stage": "production", "StageStatus": "Live", "StageDescription": shown}
-    stub.add_response(
-        "update_model_package",
-        {"ModelPackageArn": ARN},
-        {"ModelPackageArn": ARN, "ModelLifeCycle": life},
-    )
+    asked = {"ModelPackageArn": ARN, "ModelLifeCycle": life, "ClientToken": ANY}
+    stub.add_response("describe_model_package", described())
+    stub.add_response("update_model_package", {"ModelPackageArn": ARN}, asked)
 
-    assert registry.label(LabelPackage(ARN, "production", "Live", description)) == Done()
+    label = LifeCycle("production", "Live", description)
+    assert registry.label(LabelPackage(ARN, label)) == Done()
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        {"ModelLifeCycle": {"Stage": "production", "StageStatus": "Approved"}},
+        {"ModelLifeCycle": {"Stage": "Production", "StageStatus": "rejected"}},
+        {"ModelApprovalStatus": "Rejected"},
+    ],
+)
+def test_a_label_is_not_written_over_what_was_said_since(
+    registry: Registry, stub: Stubber, since: dict[str, Any]
+) -> None:
+    stub.add_response("describe_model_package", versioned(**since))
+
+    with pytest.raises(TroubleError, match="heard first") as error:
+        registry.label(LabelPackage(ARN, LifeCycle("production", "Progressing"), SEEN))
+
+    assert error.value.trouble.kind == "transient"
+
+
+@pytest.mark.parametrize(
+    ("now", "over"),
+    [
+        (LifeCycle("production", "Approved"), LifeCycle("production", "Approved")),
+        (LifeCycle("QA", "OnHold"), None),
+        (LifeCycle("staging", "Progressing"), LifeCycle("staging", "AwaitingApproval")),
+    ],
+    ids=["heard", "no word of ours or theirs", "a label of another worker's"],
+)
+def test_a_label_is_written_over_everything_else(
+    registry: Registry, stub: Stubber, now: LifeCycle, over: LifeCycle | None
+) -> None:
+    shown = {"Stage": now.stage, "StageStatus": now.status}
+    stub.add_response("describe_model_package", versioned(ModelLifeCycle=shown))
+    stub.add_response("update_model_package", {"ModelPackageArn": ARN})
+
+    seen = replace(SEEN, life_cycle=over)
+    label = LifeCycle("production", "Progressing")
+    assert registry.label(LabelPackage(ARN, label, seen)) == Done()
+
+
+def test_the_same_label_of_a_package_changed_since_is_another_request(
+    registry: Registry, stub: Stubber
+) -> None:
+    sent: list[str] = []
+    stub.client.meta.events.register(
+        "provide-client-params.sagemaker.UpdateModelPackage",
+        lambda params, **_: sent.append(params["ClientToken"]),
+    )
+    for modified in (AT, AT, AT + timedelta(minutes=1)):
+        stub.add_response("describe_model_package", versioned(LastModifiedTime=modified))
+        stub.add_response("update_model_package", {"ModelPackageArn": ARN})
+        registry.label(LabelPackage(ARN, LifeCycle("production", "AwaitingApproval"), SEEN))
+
+    first, again, later = sent
+    assert first == again != later
+
+
+def test_a_version_has_the_life_cycle_that_somebody_gave_it(
+    registry: Registry, stub: Stubber
+) -> None:
+    shown = {"Stage": "production", "StageStatus": "Approved", "StageDescription": "Agreed."}
+    by = {"UserProfileName": "model-owner"}
+    more = {"ModelLifeCycle": shown, "LastModifiedTime": AT, "LastModifiedBy": by}
+    stub.add_response("describe_model_package", versioned(**more))
+
+    found = registry.package(ARN)
+
+    assert found.life_cycle == LifeCycle("production", "Approved", "Agreed.")
+    assert (found.modified_by, found.modified_at) == ("model-owner", AT)

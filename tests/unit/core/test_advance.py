@@ -45,6 +45,7 @@ from tests.unit.core.world import (
     trouble,
 )
 
+SLOWLY = Canary(canary_percent=10, canary_minutes=60, bake_minutes=60)
 FORWARD = (PinArtifact, CopyArtifact, CreateModel, CreateConfig, PutAlarms, UpdateEndpoint, Smoke)
 SERVICE_FAILURE = "Request to service failed. If failure persists, contact support."
 
@@ -328,6 +329,47 @@ def test_an_endpoint_that_may_not_be_seen_blocks_the_release(step: str) -> None:
     world.wait(60)
 
     assert world.phase(2) == ("Aborted" if step == "stopping" else "Live")
+
+
+@pytest.mark.parametrize("kind", ["denied", "transient"])
+@pytest.mark.parametrize("step", ["deploying", "baking"])
+def test_what_blocked_a_rollout_is_no_longer_shown_once_it_has_passed(step: str, kind: str) -> None:
+    world = World(replace(STAGES[1], rollout=SLOWLY, checks=Checks(bake_minutes=180)))
+    world.approved(1)
+    world.look()
+    world.gate_opened(1)
+    world.wait(240)
+    if step == "deploying":
+        world.in_canary(2)
+    else:
+        world.in_bake(2)
+    world.cloud.unseen["churn-production"] = trouble(kind, "sagemaker:DescribeEndpoint")
+    world.wait(45 if kind == "transient" else 2)
+    assert (world.phase(2), world.condition(2, "Blocked")[0]) == ("Paused", True)
+
+    world.cloud.unseen.clear()
+    world.wait(16)
+
+    assert world.step(2) == step, "it is still at it"
+    assert (world.phase(2), world.condition(2, "Blocked")[0]) == ("Progressing", False)
+    assert len(world.logged("Unblocked")) == 1
+    assert len(world.told("Blocked")) == 1
+
+
+def test_what_was_missing_before_a_gate_is_no_longer_shown_once_it_is_there() -> None:
+    world = World().live(1)
+    world.approved(2)
+    world.wait(60)
+    assert world.step(2) == "gate"
+    world.cloud.foreign_variant = "AllTraffic"
+    world.wait(20)
+    assert world.condition(2, "Blocked") == (True, "NotFound")
+
+    world.cloud.foreign_variant = ""
+    world.wait(20)
+
+    assert world.condition(2, "Blocked")[0] is False
+    assert world.phase(2) == "AwaitingApproval"
 
 
 # ---------------------------------------------------------------- the silent rollback

@@ -106,6 +106,7 @@ SITUATIONS: dict[str, Entry] = {
         why="The endpoint could not be created: no capacity.",
         facts={"reason": "CreateFailed"},
     ),
+    "promoted": entry("Promoted", by=ON_CALL, why=f"{ON_CALL} promoted it: 40 requests so far."),
     "rejected": entry(
         "Rejected", by=OWNER, why=f"The package was rejected in the registry by {OWNER}."
     ),
@@ -125,16 +126,16 @@ SITUATIONS: dict[str, Entry] = {
     ),
     "pipeline failed": entry(
         "TrainingFailed",
-        "alert",
+        "action",
         version=None,
         stage=None,
         policy_version=None,
         why="One or multiple steps failed. AlgorithmError: exit code 1",
     ),
     "metric gate not passed": entry(
-        "TrainingFailed", "alert", version=None, stage=None, policy_version=None, why=BELOW
+        "TrainingFailed", "action", version=None, stage=None, policy_version=None, why=BELOW
     ),
-    "not labelled": entry("LabelFailed", "alert", stage=None, why="sagemaker:UpdateModelPackage."),
+    "not labelled": entry("LabelFailed", "action", stage=None, why="sagemaker:UpdateModelPackage."),
 }
 
 
@@ -223,6 +224,27 @@ def test_a_message_about_a_group_names_no_version() -> None:
 
     assert "model-registry" not in letter.body
     assert set(letter.attributes) == {"group", "severity", "event"}
+
+
+@pytest.mark.parametrize(
+    ("situation", "subject"),
+    [
+        (
+            "rolled back",
+            "[alert] churn/12 was rolled back in production: 18 of 192 requests harmed",
+        ),
+        ("regressed", "[alert] churn/12 is being taken back in production: regressed"),
+        ("failed", "[alert] churn/12 failed in production: create failed"),
+        ("approved", f"[info] churn/12 is approved: by {OWNER}"),
+        ("promoted", f"[info] churn/12 was promoted in production: by {ON_CALL}"),
+        (
+            "metric gate not passed",
+            "[needs you] churn was not trained: accuracy 0.71 is below the threshold of 0.9",
+        ),
+    ],
+)
+def test_a_subject_says_it_all(situation: str, subject: str) -> None:
+    assert message(SITUATIONS[situation], HUB).subject == subject
 
 
 def test_a_report_is_linked_once_there_is_one() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
-from sageops.model import Intent, Live, PinArtifact, StageRun, Stop
+from sageops.model import Intent, Live, PinArtifact, StageRun, StageStep, Stop
 from sageops.moves import (
     act,
     current_run,
@@ -84,6 +84,18 @@ def test_a_stop_before_it_began_ends_at_once_and_one_after_goes_back_first() -> 
     assert ended.releases[0].runs[0].step == "stopped"
     assert going.releases[0].runs[0].step == "stopping"
     assert (ended.log[0].severity, going.log[0].severity) == ("info", "alert")
+
+
+@pytest.mark.parametrize(("step", "severity"), [("gate", "action"), ("counting", "alert")])
+def test_a_failure_that_touched_nothing_wakes_nobody(step: StageStep, severity: str) -> None:
+    world = World(*ONE_STAGE).live(1)
+    release = world.release(1)
+
+    ended = end(
+        world.view(), release, replace(release.runs[0], step=step), Stop("Failed", "Broken", "It.")
+    )
+
+    assert ended.log[0].severity == severity
 
 
 def test_what_ends_is_open_until_its_end_is_shown() -> None:

@@ -667,12 +667,12 @@ def test_a_running_training_is_looked_at_again() -> None:
     [
         ("Succeeded", "", "TrainingSucceeded", "record", "The training pipeline succeeded."),
         ("Stopped", "", "TrainingStopped", "info", "Somebody stopped the training."),
-        ("Failed", "Step train failed.", "TrainingFailed", "alert", "Step train failed."),
+        ("Failed", "Step train failed.", "TrainingFailed", "action", "Step train failed."),
         (
             "CompletedWithFailures",
             "",
             "TrainingFailed",
-            "alert",
+            "action",
             "It ended as CompletedWithFailures.",
         ),
     ],

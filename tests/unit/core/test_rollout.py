@@ -159,7 +159,8 @@ def test_a_person_may_go_on_without_the_evidence() -> None:
 
     assert (world.phase(2), world.serves()) == ("Live", 2)
     assert world.cloud.shares == [5]
-    assert any(ON_CALL in entry.why for entry in world.logged("StepPassed"))
+    [promoted] = world.told("Promoted")
+    assert (promoted.by, promoted.stage) == (ON_CALL, "production")
 
 
 def test_a_wish_to_go_on_from_before_the_rollout_is_no_wish_of_this_one() -> None:
@@ -474,6 +475,9 @@ def test_a_bake_ends_when_somebody_promotes() -> None:
     world.wait(1)
 
     assert world.phase(1) == "Live"
+    [told] = world.told("Live")
+    assert told.by == ON_CALL
+    assert told.why.endswith(f"{ON_CALL} promoted it before its bake was over.")
 
 
 # ---------------------------------------------------------------- preflight, and what was done

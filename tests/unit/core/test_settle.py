@@ -17,6 +17,7 @@ from sageops.model import (
     Errand,
     Harmed,
     LabelPackage,
+    LifeCycle,
     PinArtifact,
     Pinned,
     Record,
@@ -300,7 +301,7 @@ def test_a_label_never_takes_a_hold_off() -> None:
     world.look()
     view = world.view()
     held = view.records.releases[1]
-    label = LabelPackage(held.package_arn, "production", "Progressing", "")
+    label = LabelPackage(held.package_arn, LifeCycle("production", "Progressing"))
 
     shown = after(view, Act(label, Record(view.records.head), 1), Done()).releases[0]
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from sageops.conditions import find, phase, reason
 from sageops.errors import Conflict, TroubleError
 from sageops.evidence import SERVER_ERRORS, Counts, Minute
+from sageops.lifecycle import is_word
 from sageops.model import (
     Action,
     AlarmSeen,
@@ -41,6 +42,7 @@ from sageops.model import (
     Harmed,
     Head,
     LabelPackage,
+    LifeCycle,
     Outcome,
     PackageDetail,
     PackageSeen,
@@ -167,7 +169,7 @@ class InMemoryCloud:
     alarm_states: dict[str, AlarmSeen] = field(default_factory=dict)
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     executions: dict[str, TrainingSeen] = field(default_factory=dict)
-    labels: dict[str, LabelPackage] = field(default_factory=dict)
+    labels: dict[str, LifeCycle] = field(default_factory=dict)
     # What goes wrong, for as long as it stands here.
     troubles: dict[type, Trouble] = field(default_factory=dict)
     unseen: dict[str, Trouble] = field(default_factory=dict)
@@ -294,9 +296,26 @@ class InMemoryCloud:
             case StartPipeline(token=token):
                 self.executions.setdefault(token, TrainingSeen("Executing"))
                 return Started(token)
-            case LabelPackage(package_arn):
-                self.labels[package_arn] = action
+            case LabelPackage(package_arn, shown, over):
+                version = int(package_arn.rpartition("/")[2])
+                self._unless_said_since(version, over)
+                self.labels[package_arn] = shown
+                if version in self.seen:
+                    self.show(version, shown, "reconcile")
         return Done()
+
+    def show(self, version: int, life_cycle: LifeCycle, by: str) -> None:
+        """The package has that life cycle from now on, on that person's word."""
+        seen = self.seen[version]
+        self.seen[version] = replace(seen, life_cycle=life_cycle)
+        self.details[seen.arn] = replace(
+            self.details[seen.arn], life_cycle=life_cycle, modified_by=by, modified_at=self.clock()
+        )
+
+    def _unless_said_since(self, version: int, over: PackageSeen | None) -> None:
+        now = self.seen.get(version)
+        if over is not None and now is not None and over != now and is_word(now.life_cycle):
+            raise TroubleError(trouble("transient", "sagemaker:UpdateModelPackage"))
 
     def _create(self, name: str, config: str) -> None:
         now = self.clock()
@@ -468,8 +487,16 @@ class World:
         """A package of that version is in the registry, with that approval."""
         arn = f"arn:aws:sagemaker:eu-west-1:111111111111:model-package/{GROUP}/{version}"
         url = f"s3://models/{GROUP}/{version}/model.tar.gz"
-        self.cloud.seen[version] = PackageSeen(version, arn, approval)
-        self.cloud.details[arn] = PackageDetail(f"image@sha256:{version:064d}", url, modified_by=by)
+        old = self.cloud.seen.get(version)
+        life_cycle = old.life_cycle if old is not None else None
+        self.cloud.seen[version] = PackageSeen(version, arn, approval, life_cycle)
+        self.cloud.details[arn] = PackageDetail(
+            f"image@sha256:{version:064d}",
+            url,
+            modified_by=by,
+            modified_at=self.now,
+            life_cycle=life_cycle,
+        )
         self.cloud.artifacts.setdefault(url, Artifact(url, '"etag"', 1000, f"{version:064x}"))
 
     def approved(self, version: int, by: str = OWNER) -> None:
@@ -486,6 +513,17 @@ class World:
     def gate_opened(self, version: int, stage: str = "production", by: str = OWNER) -> None:
         old = self.store.wishes.get(version, ReleaseSpec())
         self.wishes(version, approvals={**old.approvals, stage: Word(by, self.now)})
+
+    def says_in_registry(
+        self,
+        version: int,
+        status: str = "Approved",
+        stage: str = "production",
+        by: str = OWNER,
+        why: str = "",
+    ) -> None:
+        """A person sets the stage and its status in Studio."""
+        self.cloud.show(version, LifeCycle(stage, status, why), by)
 
     def aborted(self, version: int, why: str = "") -> None:
         self.wishes(version, aborted=Word(ON_CALL, self.now, why))
@@ -569,7 +607,7 @@ class World:
         self.approved(version)
         self.look()
         self.gate_opened(version)
-        for _ in range(90):
+        for _ in range(150):
             self.wait(1)
             if self.step(version, stage) == "baking":
                 return self

@@ -1,5 +1,6 @@
 """The hub's SageMaker: the model registry and the training pipelines."""
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -7,15 +8,18 @@ import msgspec
 from sageops.adapters.artifacts import read
 from sageops.adapters.trouble import troubles
 from sageops.errors import TroubleError
+from sageops.lifecycle import is_word
 from sageops.model import (
     Done,
     LabelPackage,
+    LifeCycle,
     Metric,
     PackageDetail,
     PackageSeen,
     Started,
     StartPipeline,
     TrainingSeen,
+    Trouble,
 )
 
 __all__ = ["Registry"]
@@ -39,15 +43,7 @@ class Registry:
             pages = self._sagemaker.get_paginator("list_model_packages").paginate(
                 ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"
             )
-            return tuple(
-                PackageSeen(
-                    each["ModelPackageVersion"],
-                    each["ModelPackageArn"],
-                    each["ModelApprovalStatus"],
-                )
-                for page in pages
-                for each in page["ModelPackageSummaryList"]
-            )
+            return tuple(_seen(each) for page in pages for each in page["ModelPackageSummaryList"])
 
     def package(self, arn: str) -> PackageDetail:
         """One version, with the figures of its evaluation report (DescribeModelPackage)."""
@@ -64,6 +60,8 @@ class Registry:
             containers=len(containers),
             marketplace=any("ProductId" in each for each in containers),
             registered_by=_person(answer.get("CreatedBy") or {}),
+            modified_at=answer.get("LastModifiedTime") or answer["CreationTime"],
+            life_cycle=_life_cycle(answer),
         )
 
     def describe(self, arn: str) -> dict[str, Any]:
@@ -88,15 +86,27 @@ class Registry:
         return Started(answer["PipelineExecutionArn"])
 
     def label(self, action: LabelPackage) -> Done:
-        """Show the release's stage on the package (ModelLifeCycle). Approval is never touched."""
-        with troubles("sagemaker:UpdateModelPackage", self._account, _ROLE_FIX):
+        """Show the release's stage on the package (ModelLifeCycle). Approval is never touched.
+
+        A write under a condition, as far as the API has one: read just before, and not written over
+        what somebody has said in the meantime, which is trouble that passes. The token keeps the
+        client's own retry, which may come a minute later, from writing a second time.
+        """
+        now = self.describe(action.package_arn)
+        shown, call = action.shown, "sagemaker:UpdateModelPackage"
+        if action.over is not None and _has_word_since(now, action.over):
+            said = "somebody has changed the package in this moment."
+            fix = "What they said is heard first."
+            raise TroubleError(Trouble("transient", self._account, call, said, fix))
+        with troubles(call, self._account, _ROLE_FIX):
             self._sagemaker.update_model_package(
                 ModelPackageArn=action.package_arn,
                 ModelLifeCycle={
-                    "Stage": action.stage,
-                    "StageStatus": action.status,
-                    "StageDescription": _one_line(action.description or "Set by SageOps."),
+                    "Stage": shown.stage,
+                    "StageStatus": shown.status,
+                    "StageDescription": _one_line(shown.description or "Set by SageOps."),
                 },
+                ClientToken=_token(action, now),
             )
         return Done()
 
@@ -122,6 +132,37 @@ class Registry:
             for name, figure in group.items()
             if isinstance(figure, dict) and isinstance(figure.get("value"), int | float)
         )
+
+
+def _seen(document: dict[str, Any]) -> PackageSeen:
+    """A summary of ListModelPackages, or the same of DescribeModelPackage."""
+    return PackageSeen(
+        document["ModelPackageVersion"],
+        document["ModelPackageArn"],
+        document["ModelApprovalStatus"],
+        _life_cycle(document),
+    )
+
+
+def _life_cycle(document: dict[str, Any]) -> LifeCycle | None:
+    found = document.get("ModelLifeCycle")
+    if not found:
+        return None
+    return LifeCycle(found["Stage"], found["StageStatus"], found.get("StageDescription", ""))
+
+
+def _has_word_since(document: dict[str, Any], seen: PackageSeen) -> bool:
+    """Whether somebody has approved or rejected the package or a stage of it since it was seen."""
+    now = _seen(document)
+    is_news = now.life_cycle != seen.life_cycle and is_word(now.life_cycle)
+    return is_news or now.approval != seen.approval
+
+
+def _token(action: LabelPackage, package: dict[str, Any]) -> str:
+    """Another one for each state of the package: what is shown again later is written again."""
+    modified_at = package.get("LastModifiedTime") or package["CreationTime"]
+    written = f"{action.package_arn} {modified_at.isoformat()} {action.shown}"
+    return hashlib.sha256(written.encode()).hexdigest()[:36]
 
 
 def _one_line(text: str) -> str:
