@@ -1,17 +1,33 @@
 """Every rollout of every valid policy is one that SageMaker accepts."""
 
+from datetime import timedelta
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from msgspec.structs import replace
 from sageops.model import BlueGreen, RollingUpdate, Routing
-from sageops.policy import AllAtOnce, Canary, Linear, Policy, Rolling, Rollout, whole_steps
-from sageops.strategies import deployment
+from sageops.policy import (
+    AllAtOnce,
+    Canary,
+    Checks,
+    Evidence,
+    Linear,
+    Policy,
+    Progressive,
+    Rolling,
+    Rollout,
+    Shadow,
+    whole_steps,
+)
+from sageops.strategies import after_alarming, after_mirroring, deployment, longest, waits
 from sageops.strategies.linear import steps
 from sageops.strategies.rolling import batches
 from sageops.strategies.timeout import timeout_seconds
 from sageops.watch import alarm_names
 
 from tests.unit.core.documents import valid
+from tests.unit.core.world import PRODUCTION, stage
 
 ALARMS = ("sageops/churn-v1/errors", "sageops/churn-v1/stop")
 
@@ -29,6 +45,55 @@ def test_a_rollout_becomes_a_guardrail(
     rollout: Rollout, guardrail: BlueGreen | RollingUpdate
 ) -> None:
     assert deployment(rollout, ALARMS) == guardrail
+
+
+@pytest.mark.parametrize(
+    ("rollout", "minutes"),
+    [
+        (AllAtOnce(5), 5),
+        (Canary(10, 15, 10), 25),
+        (Linear(20, 10, 7), steps(Linear(20)) * 10 + 7),
+        (Rolling(30, 5), batches(Rolling(30)) * 5),
+        (Progressive((5, 25, 100), 30), 90),
+    ],
+)
+def test_how_long_a_rollout_is_watched(rollout: Rollout, minutes: int) -> None:
+    assert waits(rollout) == minutes
+
+
+@pytest.mark.parametrize("undecided", ["hold", "extend"])
+def test_when_a_stage_is_stuck(undecided: Literal["hold", "extend"]) -> None:
+    """Its waits, twice those of ours where they may be extended, its bake, and two hours."""
+    looks = {"hold": 1, "extend": 2}[undecided]
+    checks = Checks(evidence=Evidence(undecided=undecided), bake_minutes=20)
+    stepwise = stage("production", PRODUCTION, rollout=Progressive((10, 100), 30), checks=checks)
+
+    assert longest(stepwise) == timedelta(minutes=2 * 30 * looks + 20 + 120)
+    assert longest(replace(stepwise, shadow=Shadow(10, 45))) == timedelta(
+        minutes=45 * looks + 2 * 30 * looks + 20 + 120
+    )
+    assert longest(replace(stepwise, deadline_minutes=50)) == timedelta(minutes=50)
+
+
+def test_evidence_that_is_not_asked_for_extends_nothing() -> None:
+    plain = stage("production", PRODUCTION, rollout=Progressive((10, 100), 30))
+    assert longest(plain) == timedelta(minutes=2 * 30 + 120)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "shadow", "first", "then"),
+    [
+        (Canary(10, 15, 10), None, "deploying", "deploying"),
+        (Canary(10, 15, 10), Shadow(10, 45), "mirroring", "deploying"),
+        (Progressive((10, 100), 30), None, "shifting", "shifting"),
+        (Progressive((10, 100), 30), Shadow(10, 45), "mirroring", "shifting"),
+    ],
+)
+def test_what_comes_after_the_alarms(
+    rollout: Rollout, shadow: Shadow | None, first: str, then: str
+) -> None:
+    at = stage("production", PRODUCTION, rollout=rollout, shadow=shadow)
+    assert (after_alarming(at), after_mirroring(at)) == (first, then)
 
 
 @pytest.mark.parametrize("percent", range(5, 51))

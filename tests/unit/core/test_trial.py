@@ -22,6 +22,10 @@ HEALTHY, REGRESSED, UNDECIDED = (
 
 WORSE = f"{REGRESSED.message[:1].upper()}{REGRESSED.message[1:]}."
 
+PROMOTES = "undecided, and the policy promotes then: no invocations in 30 minutes"
+TAKES_BACK = "Undecided at the end of its time: no invocations in 30 minutes."
+ALL_ITS_OWN = "all of the requests have been its own for as long as the policy wants it"
+
 
 def trial(minutes: int = 5, **known: Any) -> Trial:
     plain = Trial(
@@ -48,6 +52,9 @@ def test_the_verdicts_are_what_they_are_called() -> None:
         (trial(99, paused=True, undecided="promote"), StayFor("it is paused")),
         (trial(step=HEALTHY), GoOn(HEALTHY.message)),
         (trial(99, step=HEALTHY), GoOn(HEALTHY.message)),
+        (trial(30, undecided="promote"), GoOn(PROMOTES)),
+        (trial(30, undecided="rollback"), GoBack("Undecided", TAKES_BACK)),
+        (trial(30, share=100), GoOn(ALL_ITS_OWN)),
         # With all of the traffic it stays for its time, whatever the evidence of before.
         (trial(step=HEALTHY, share=100), StayFor(HEALTHY.message)),
         (trial(29), StayFor("no invocations in 30 minutes")),
