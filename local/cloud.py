@@ -123,7 +123,7 @@ class Cloud:
         traveller = enter(time_machine.travel(self._start, tick=False))
         self.clock = Clock(self._start, on_move=traveller.move_to)
         enter(mock_aws())
-        self.authorization = enter(authorization.install())
+        self.authorization = enter(authorization.install(group_policy=self._group_policy))
         self._principals = Principals(self.clock, self.region, self.authorization)
         self._delivery = Delivery(self.clock, self._principals)
         self.metrics = Metrics()
@@ -144,7 +144,7 @@ class Cloud:
         self._cloudwatch.install(stack)
         tables.install(stack)
         objects.install(stack)
-        images.install(stack)
+        images.install(stack, self._principals)
         for owner, method, replacement in self._hooks():
             enter(patch.object(owner, method, replacement))
         self.alarms.start()
@@ -193,6 +193,9 @@ class Cloud:
     def deny(self, role: str, action: str, resource: str = "*") -> AbstractContextManager[None]:
         """Within it, the role (ARN) lacks a permission (see `Authorization.revoke`)."""
         return self.authorization.revoke(role, action, resource)
+
+    def _group_policy(self, arn: str) -> str | None:
+        return self.simulator.group_policy(arn)
 
     # --- Outside: what SageMaker touches of the rest -------------------------------------------
 

@@ -71,6 +71,8 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
             description="SageMaker's limit of 63 less our suffix -v<version>-<8 digits>",
         ),
     ]
+    # Whether models are made of a copy in the account's own registry, or of the package's image.
+    image: Literal["origin", "copy"] = "origin"
 
 
 class RealTime(Struct, frozen=True, forbid_unknown_fields=True):
