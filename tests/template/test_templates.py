@@ -566,6 +566,48 @@ class TestEncryption:
         }
 
 
+class TestNothingSecret:
+    def test_no_variable_of_a_function_is_a_secret(self) -> None:
+        """Names, addresses and the external id, which opens nothing (docs/decisions.md)."""
+        hub = translated("template.yaml")
+        hidden = {name for name, each in hub["Parameters"].items() if each.get("NoEcho")}
+        variables = [
+            (name, json.dumps(value))
+            for properties in of_type(hub, "AWS::Lambda::Function").values()
+            for name, value in properties["Environment"]["Variables"].items()
+        ]
+        assert variables
+        secret = re.compile(r"secret|password|token|credential|api_?key|private", re.IGNORECASE)
+        assert not [name for name, _ in variables if secret.search(name)]
+        assert not [name for name, value in variables if "{{resolve:" in value]
+        assert not [
+            name for name, value in variables if any(f'"{each}"' in value for each in hidden)
+        ]
+
+    @pytest.mark.parametrize(
+        "lock",
+        sorted(
+            str(path.relative_to(ROOT))
+            for path in (
+                *(ROOT / "requirements").glob("*.txt"),
+                ROOT / "layers/core/requirements.txt",
+            )
+        ),
+    )
+    def test_every_dependency_is_locked_with_a_hash(self, lock: str) -> None:
+        text = (ROOT / lock).read_text().replace("\\\n", " ")
+        pinned = [line for line in text.splitlines() if line and not line.startswith("#")]
+        assert pinned
+        assert not [line for line in pinned if "==" not in line or "--hash=sha256:" not in line]
+
+    def test_locks_are_installed_with_their_hashes(self) -> None:
+        for path in (ROOT / "Makefile", ROOT / "layers/core/Makefile"):
+            lines = path.read_text().splitlines() if path.exists() else []
+            installing = [each for each in lines if "install" in each and "requirements" in each]
+            assert all("--require-hashes" in each for each in installing), installing
+        assert "--require-hashes" in (ROOT / "Makefile").read_text()
+
+
 class TestAcrossAccounts:
     def test_models_are_read_by_the_role_and_nobody_else(self) -> None:
         hub = translated("template.yaml")["Resources"]
