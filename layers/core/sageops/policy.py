@@ -528,7 +528,7 @@ def _checks_sense(stage: Stage, path: Path) -> Iterator[Problem]:
 
 
 def _wrong_expression(expression: str) -> str:
-    """Empty, or why it is no regular expression, or would be another one in a later Python: with `[[`
+    """Empty, or why it is no regular expression, or would be another in a later Python: with `[[`
     for instance, in which the JSON of an answer begins."""
     try:
         with warnings.catch_warnings():
