@@ -12,7 +12,7 @@ UV := VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/uv
 # Thousands of modules are imported again and again: their bytecode is worth keeping.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test slow browser pictures coverage lint format check audit fuzz statements simulate mutate bench build validate lock clean
+.PHONY: demo test slow browser pictures coverage lint format check audit fuzz fuzz-atheris statements simulate mutate bench build validate lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo ## The main job, end to end, in the embedded cloud.
@@ -43,10 +43,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-validate: $(VENV)/.dev ## Both templates, by the linters AWS gives.
-	$(BIN)/cfn-lint template.yaml target.yaml
+validate: $(VENV)/.dev ## The templates, by the linters AWS gives.
+	$(BIN)/cfn-lint template.yaml target.yaml group.yaml
 	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint --template template.yaml
 	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint --template target.yaml
+	AWS_DEFAULT_REGION=eu-west-1 SAM_CLI_TELEMETRY=0 $(BIN)/sam validate --lint --template group.yaml
 
 audit: $(VENV)/.dev $(VENV)/.audit ## What other tools say of templates, roles and dependencies.
 	$(BIN)/python -m audit $(VENV)/audit/bin
@@ -60,6 +61,14 @@ simulate: $(VENV)/.dev ## The fault simulation: SEEDS=n of them, or SEED=n to re
 COUNT ?= 1000000
 fuzz: $(VENV)/.dev ## Malformed events and policies: COUNT=n of them.
 	SAGEOPS_FUZZ=$(COUNT) $(BIN)/python -m pytest tests/security/test_fuzz.py --numprocesses auto
+
+# libFuzzer for Python, beside the environment and not in it. It has no wheel for every machine.
+ATHERIS := atheris==3.1.0
+FUZZ_SECONDS ?= 60
+fuzz-atheris: $(VENV)/.dev ## The same, led by what is reached, for FUZZ_SECONDS=n; skipped where atheris is not to be had.
+	@if $(UV) pip install --quiet --target $(VENV)/atheris $(ATHERIS); then \
+	  PYTHONPATH=$(VENV)/atheris $(BIN)/python -m tests.security.fuzz_atheris $(VENV)/fuzz -max_total_time=$(FUZZ_SECONDS); \
+	else echo "skipped: $(ATHERIS) cannot be installed here; \`make fuzz\` needs nothing of it"; fi
 
 # Mutants of what decides, against the unit tests of the core. All of them take hours, those of one module
 # minutes: MUTANTS="sageops.reconcile*".

@@ -10,12 +10,12 @@ from local.deployment import translated
 __all__ = ["ROOT", "TEMPLATES", "render"]
 
 ROOT = Path(__file__).parent.parent
-TEMPLATES = ("template.yaml", "target.yaml")
+TEMPLATES = ("template.yaml", "target.yaml", "group.yaml")
 _STACKS = {(HUB, "sageops"): "template.yaml", (STAGING, "sageops-target"): "target.yaml"}
 
 
 def render(templates: Path, roles: Path) -> None:
-    """Write both templates without anything of SAM's (`template.json`), and every role's policy as
+    """Write the templates without anything of SAM's (`template.json`), and every role's policy as
     it is deployed into the embedded cloud (`template.yaml IntakeRole.json`)."""
     with deployed() as it:
         for name in TEMPLATES:

@@ -14,10 +14,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from moto.core.base_backend import BaseBackend
 from moto.dynamodb.models import dynamodb_backends
+from moto.ecr.models import ecr_backends
 from moto.kms.models import kms_backends
 from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey, s3_backends
 from moto.sns.models import sns_backends
 from moto.sqs.models import sqs_backends
+
+from local.images import pulled_through
 
 __all__ = [
     "Call",
@@ -926,6 +929,18 @@ def _repository(action: str) -> Needs:
     return row
 
 
+def _batch_get_image(call: Call) -> Iterator[Need]:
+    """A pull, and where a rule sends it upstream what that takes ('IAM permissions required to sync
+    an upstream registry with an Amazon ECR private registry')."""
+    yield from _repository("ecr:BatchGetImage")(call)
+    name = call.parameters["repositoryName"]
+    registry = ecr_backends[call.parameters.get("registryId", call.account)][call.region]
+    if any(pulled_through(registry, name, each) for each in call.parameters["imageIds"]):
+        yield from _repository("ecr:BatchImportUpstreamImage")(call)
+        if name not in registry.repositories:
+            yield from _repository("ecr:CreateRepository")(call)
+
+
 def _assume_role(call: Call) -> Iterator[Need]:
     """'Pass session tags in AWS STS', 'Monitor and control actions taken with assumed roles'.
 
@@ -1073,7 +1088,7 @@ _ACTIONS: Mapping[str, Mapping[str, Needs]] = {
     },
     "ecr": {
         "DescribeImages": _repository("ecr:DescribeImages"),
-        "BatchGetImage": _repository("ecr:BatchGetImage"),
+        "BatchGetImage": _batch_get_image,
     },
     "ssm": {
         "GetParameter": _parameter("ssm:GetParameter"),

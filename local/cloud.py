@@ -131,7 +131,7 @@ class Cloud:
         self.clock = Clock(self._start, on_move=traveller.move_to)
         enter(mock_aws())
         enter(shortcuts.installed())
-        self.authorization = enter(authorization.install())
+        self.authorization = enter(authorization.install(group_policy=self._group_policy))
         self._principals = Principals(self.clock, self.region, self.authorization)
         self._delivery = Delivery(self.clock, self._principals)
         self.metrics = Metrics()
@@ -152,7 +152,7 @@ class Cloud:
         self._cloudwatch.install(stack)
         tables.install(stack)
         objects.install(stack)
-        images.install(stack)
+        images.install(stack, self._principals)
         for owner, method, replacement in self._hooks():
             enter(patch.object(owner, method, replacement))
         self.alarms.start()
@@ -201,6 +201,9 @@ class Cloud:
     def deny(self, role: str, action: str, resource: str = "*") -> AbstractContextManager[None]:
         """Within it, the role (ARN) lacks a permission (see `Authorization.revoke`)."""
         return self.authorization.revoke(role, action, resource)
+
+    def _group_policy(self, arn: str) -> str | None:
+        return self.simulator.group_policy(arn)
 
     # --- Outside: what SageMaker touches of the rest -------------------------------------------
 

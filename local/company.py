@@ -4,6 +4,7 @@ The demo and the functional tests play it. It deploys the real templates, and af
 what a world does: time passes, somebody edits the pipeline, approves, aborts, sends requests.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ __all__ = [
     "GROUP",
     "HUB",
     "PRODUCTION",
+    "READERS",
     "REGION",
     "STAGING",
     "Company",
@@ -49,6 +51,9 @@ POLICY = ROOT / "policies" / "churn.yaml"
 START = datetime(2026, 1, 5, 1, 30, tzinfo=UTC)
 _IMAGE = f"{HUB}.dkr.ecr.{REGION}.amazonaws.com/sagemaker-scikit-learn:1.2-1"
 _TRAINING_ROLE = "churn-training"
+# Who reads the hub's registry from production, where a policy says `registry: hub`.
+_READERS = "model-readers"
+READERS = f"arn:aws:iam::{PRODUCTION}:role/{_READERS}"
 
 
 @dataclass
@@ -281,7 +286,7 @@ def company(
     with deployed(containers, start) as it:
         cloud = it.cloud
         cloud.client("sagemaker").create_model_package_group(ModelPackageGroupName=GROUP)
-        _training_role(cloud.client("iam"))
+        _role(cloud.client("iam"), _TRAINING_ROLE, {"Service": "sagemaker.amazonaws.com"})
         it.edit_pipeline()
         it.command("policy", "push", str(policy), "--by", "ml-platform")
         it.wait(seconds=1)
@@ -291,7 +296,8 @@ def company(
 def _deploy(it: Company) -> None:
     secret = "sageops-demo-company"
     known = {"ExternalId": secret, "OrganizationId": ORGANIZATION}
-    hub = {"TargetAccounts": f"{STAGING},{PRODUCTION}", **known}
+    _role(it.cloud.client("iam", PRODUCTION), _READERS, {"AWS": PRODUCTION})
+    hub = {"TargetAccounts": f"{STAGING},{PRODUCTION}", "ReaderRoleArns": READERS, **known}
     made = it.outputs[HUB] = it.cloud.deploy(ROOT / "template.yaml", HUB, "sageops", hub)
     target = {
         "HubAccountId": HUB,
@@ -308,9 +314,8 @@ def _deploy(it: Company) -> None:
         )
 
 
-def _training_role(iam: Any) -> None:
-    trust = (
-        '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", '
-        '"Principal": {"Service": "sagemaker.amazonaws.com"}}]}'
-    )
-    iam.create_role(RoleName=_TRAINING_ROLE, AssumeRolePolicyDocument=trust)
+def _role(iam: Any, name: str, principal: dict[str, str]) -> None:
+    """A role that `principal` may assume, and that may do nothing yet."""
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)

@@ -593,10 +593,52 @@ def _dashboard(site: Site, logical: str, properties: Properties) -> Created:
     return Created("AWS::CloudWatch::Dashboard", name)
 
 
+# --- ECR, SageMaker --------------------------------------------------------------------------
+
+
+def _lower_first(properties: Properties) -> Properties:
+    """ECR's API spells its parameters with a small letter first."""
+    return {f"{name[0].lower()}{name[1:]}": value for name, value in properties.items()}
+
+
+def _pull_through_cache_rule(site: Site, logical: str, properties: Properties) -> Created:
+    site.call("ecr", "create_pull_through_cache_rule", _lower_first(properties))
+    return Created("AWS::ECR::PullThroughCacheRule", properties["EcrRepositoryPrefix"])
+
+
+def _repository(site: Site, logical: str, properties: Properties) -> Created:
+    policy = properties.pop("RepositoryPolicyText", None)
+    name = properties.setdefault("RepositoryName", site.name(logical).lower())
+    if tags := _tag_list(properties):
+        properties["Tags"] = tags
+    for each in ("EncryptionConfiguration", "ImageScanningConfiguration"):
+        if each in properties:
+            properties[each] = _lower_first(properties[each])
+    asked = _lower_first(properties)
+    made = site.call("ecr", "create_repository", asked)["repository"]
+    if policy is not None:
+        given = {"repositoryName": name, "policyText": _document(policy)}
+        site.call("ecr", "set_repository_policy", given)
+    attributes = {"Arn": made["repositoryArn"], "RepositoryUri": made["repositoryUri"]}
+    return Created("AWS::ECR::Repository", name, attributes)
+
+
+def _model_package_group(site: Site, logical: str, properties: Properties) -> Created:
+    policy = properties.pop("ModelPackageGroupPolicy", None)
+    arn = site.call("sagemaker", "create_model_package_group", properties)["ModelPackageGroupArn"]
+    if policy is not None:
+        named = {"ModelPackageGroupName": properties["ModelPackageGroupName"]}
+        given = {**named, "ResourcePolicy": _document(policy)}
+        site.call("sagemaker", "put_model_package_group_policy", given)
+    return Created("AWS::SageMaker::ModelPackageGroup", arn, {"ModelPackageGroupArn": arn})
+
+
 TYPES: Mapping[str, Callable[[Site, str, Properties], Created]] = {
     "AWS::CloudWatch::Alarm": _alarm,
     "AWS::CloudWatch::Dashboard": _dashboard,
     "AWS::DynamoDB::Table": _table,
+    "AWS::ECR::PullThroughCacheRule": _pull_through_cache_rule,
+    "AWS::ECR::Repository": _repository,
     "AWS::Events::EventBus": _event_bus,
     "AWS::Events::EventBusPolicy": _event_bus_policy,
     "AWS::Events::Rule": _rule,
@@ -617,6 +659,7 @@ TYPES: Mapping[str, Callable[[Site, str, Properties], Created]] = {
     "AWS::SNS::Topic": _topic,
     "AWS::SNS::TopicPolicy": _topic_policy,
     "AWS::SQS::Queue": _queue,
+    "AWS::SageMaker::ModelPackageGroup": _model_package_group,
     "AWS::SQS::QueuePolicy": _queue_policy,
     "AWS::Scheduler::Schedule": _schedule,
 }

@@ -17,7 +17,7 @@ from typing import Any
 from local.simulator.paging import cut
 from local.simulator.site import Document, Operation, ServiceError, Site, copied
 
-__all__ = ["OPERATIONS", "identity", "timestamp"]
+__all__ = ["OPERATIONS", "identity", "policy_of", "timestamp"]
 
 EVENT = "SageMaker Model Package State Change"
 _METADATA_LIMIT = 50  # shape CustomerMetadataMap
@@ -73,7 +73,7 @@ def list_model_package_groups(site: Site, parameters: Document) -> Document:
 
 
 def put_model_package_group_policy(site: Site, parameters: Document) -> Document:
-    """`PutModelPackageGroupPolicy`. Kept, and not evaluated."""
+    """`PutModelPackageGroupPolicy`. Kept; the evaluator of `local/authorization` asks for it."""
     group = _group(site, parameters["ModelPackageGroupName"], "Cannot find Model Package Group: {}")
     try:
         json.loads(parameters["ResourcePolicy"])
@@ -268,6 +268,12 @@ def timestamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def policy_of(site: Site, group: str) -> str | None:
+    """The resource policy of a group; None without one, or without such a group."""
+    held = _registry(site).groups.get(group)
+    return held.policy if held is not None else None
+
+
 def _registry(site: Site) -> _Registry:
     registry: _Registry = site.state.setdefault("registry", _Registry())
     return registry
@@ -279,7 +285,7 @@ def _group(
     name = name_or_arn.rpartition("/")[2]
     arn = site.arn("model-package-group", name)
     group = _registry(site).groups.get(name)
-    # An ARN may name another account's group: sharing through a resource policy is not simulated.
+    # An ARN may name another account's group: then this is that account's site, if it shares it.
     if group is None or name_or_arn not in (name, arn):
         raise _invalid(missing.format(name_or_arn if name_or_arn.startswith("arn:") else arn))
     return group

@@ -12,6 +12,13 @@ _OPERATIONS: dict[str, Operation] = (
     models.OPERATIONS | endpoints.OPERATIONS | registry.OPERATIONS | pipelines.OPERATIONS
 )
 
+# What other accounts may read of a group that its policy shares, and the parameter that names it.
+_SHARED = {
+    "DescribeModelPackageGroup": "ModelPackageGroupName",
+    "DescribeModelPackage": "ModelPackageName",
+    "ListModelPackages": "ModelPackageGroupName",
+}
+
 
 class Simulator:
     """SageMaker on a virtual clock.
@@ -52,9 +59,27 @@ class Simulator:
         self.faults.before(account, operation)
         # Nothing that a caller holds may change with the simulator's state, or the other way.
         given = {**copied(parameters), "@caller": caller}
-        answer = copied(self.operations[operation](self.site(account, region), given))
+        site = self._owner(account, region, operation, parameters)
+        answer = copied(self.operations[operation](site, given))
         self.faults.after(account, operation)
         return answer
+
+    def group_policy(self, arn: str) -> str | None:
+        """The resource policy of a model package group; None without one."""
+        *_, region, account, name = arn.split(":")
+        return registry.policy_of(self.site(account, region), name.partition("/")[2])
+
+    def _owner(self, account: str, region: str, operation: str, parameters: Document) -> Site:
+        """Whose registry is read: that of an ARN, where its group is shared by a policy. Who may
+        read it is not asked here."""
+        arn = str(parameters.get(_SHARED.get(operation, ""), ""))
+        if arn.startswith("arn:"):
+            *start, kind_and_name = arn.split(":", 5)
+            group = kind_and_name.split("/")[1]
+            shared = f"{':'.join(start)}:model-package-group/{group}"
+            if self.group_policy(shared) is not None:
+                return self.site(start[4], region)
+        return self.site(account, region)
 
     def invoke(  # noqa: PLR0913 - the request's own parts
         self,

@@ -60,6 +60,23 @@ OF_THE_SERVICES: set[Permission] = {
 }
 # What is for occasions that this run does not have.
 FOR_OTHER_OCCASIONS: set[Permission] = {
+    # A stage that serves from an image of its own account: `tests/security/test_image_copies.py`.
+    ("ReconcileRole", "ecr:DescribeImages"),
+    *(
+        ("sageops-target-eu-west-1", action)
+        for action in (
+            *("ecr:BatchGetImage", "ecr:BatchImportUpstreamImage"),
+            *("ecr:CreateRepository", "ecr:DescribeImages"),
+        )
+    ),
+    *(
+        ("sageops-images-eu-west-1", action)
+        for action in (
+            *("ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:BatchImportUpstreamImage"),
+            *("ecr:GetImageCopyStatus", "ecr:GetDownloadUrlForLayer", "ecr:PutImage"),
+            *("ecr:InitiateLayerUpload", "ecr:UploadLayerPart", "ecr:CompleteLayerUpload"),
+        )
+    ),
     # A copy that an earlier try made: its checksum is read, which needs the key.
     ("sageops-target-eu-west-1", "kms:Decrypt"),
     # A schedule whose function cannot be called.

@@ -46,13 +46,13 @@ def tampered(document: Any, dice: random.Random) -> Any:
 def _tampered_once(document: Any, dice: random.Random) -> Any:
     holder, key = _place(document, dice)
     if holder is None:
-        return dice.choice(VALUES)
+        return _value(dice)
     match dice.randrange(7):
         case 0:
             del holder[key]
         case 1 if isinstance(holder, dict):
             name = dice.choice(VALUES)
-            holder[name if isinstance(name, str) else str(key)] = dice.choice(VALUES)
+            holder[name if isinstance(name, str) else str(key)] = _value(dice)
         case 2 if isinstance(holder[key], str):
             value, more = holder[key], str(dice.choice(VALUES))
             at = dice.randint(0, len(value))
@@ -65,8 +65,13 @@ def _tampered_once(document: Any, dice: random.Random) -> Any:
         case 5 if isinstance(holder[key], int):
             holder[key] = dice.randint(0, 60)
         case _:
-            holder[key] = dice.choice(VALUES)
+            holder[key] = _value(dice)
     return document
+
+
+def _value(dice: random.Random) -> Any:
+    """One of the values, and not the very one: what is tampered with next may lie in it."""
+    return copy.deepcopy(dice.choice(VALUES))
 
 
 def _place(document: Any, dice: random.Random) -> tuple[Any, Any]:

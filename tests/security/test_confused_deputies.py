@@ -225,6 +225,30 @@ def test_the_hub_itself_is_not_let_in_without_saying_for_whose_sake(
         )
 
 
+def test_a_hub_of_another_organisation_is_not_let_in(
+    group: Group, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the role's very name, the external id, and says everything."""
+    it = group(QUICK)
+    world.expect("sts:AssumeRole")
+    sts = acting("sts", _reconcile(it))
+    tags = [{"Key": f"sageops:{name}", "Value": "x"} for name in ("release", "stage", "approver")]
+
+    def enter() -> Any:
+        return sts.assume_role(
+            RoleArn=f"arn:aws:iam::{PRODUCTION}:role/sageops-target-{REGION}",
+            RoleSessionName="sageops-churn-1",
+            ExternalId="sageops-demo-company",
+            SourceIdentity="sageops-churn-1",
+            Tags=tags,
+        )
+
+    assert enter()["Credentials"]
+    monkeypatch.setattr(it.cloud.authorization, "organization", "o-strangers")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        enter()
+
+
 def _reconcile(it: Company) -> Any:
     """Credentials of the reconcile function's role."""
     arn = it.outputs[HUB]["ReconcileRoleArn"]

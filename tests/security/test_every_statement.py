@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 
@@ -38,7 +39,9 @@ from tests.functional.world import (
     to_canary,
 )
 from tests.functional.world import STAGE as CANARIED
+from tests.security.groups import copying, made_by_template
 from tests.security.test_confused_deputies import acting
+from tests.security.test_tags import image, push
 from tests.template.stacks import as_list
 from tests.template.test_templates import all_statements
 
@@ -289,6 +292,21 @@ def aws_does(action: str, resource: str, **context: str) -> Occasion:
     return asked
 
 
+def copies_image(world: World) -> None:
+    """A version whose stage wants its image in its own account, and that is not there yet. The role
+    that ECR copies with is its own, so a copy that is not made is the refusal."""
+    it = made_by_template(world, f"images-{next(_GROUPS)}")
+    world.push(it, copying(it.group, "production"))
+    digest = push(it)
+    version = register(it, image=f"{image(it).rpartition(':')[0]}@{digest}")
+    it.decide(version, "Approved")
+    it.wait(minutes=4)
+    there = it.release(version)
+    world.forget(it)
+    if there is None or there.runs[0].step == "pulling":
+        raise PermissionError("the image is not copied")
+
+
 def writes_logs(function: str) -> Occasion:
     return aws_does(
         "logs:PutLogEvents",
@@ -296,6 +314,7 @@ def writes_logs(function: str) -> Occasion:
     )
 
 
+_GROUPS = count(1)
 IMAGES = f"arn:aws:ecr:{REGION}:{PRODUCTION}:repository/models"
 MODEL = f"arn:aws:s3:::sageops-artifacts-{PRODUCTION}-{REGION}/models/1/x/model.tar.gz"
 
@@ -320,6 +339,7 @@ OCCASIONS: dict[str, Occasion] = {
     "template.yaml ReconcileRole FindUnfinishedPins": large_again,
     "template.yaml ReconcileRole DecryptModels": release,
     "template.yaml ReconcileRole TellImages": tagged,
+    "template.yaml ReconcileRole FindTags": copies_image,
     "template.yaml ReconcileRole NeverApprove": approves,
     "template.yaml ReconcileRole NeverOpenGates": opens_gates,
     "template.yaml ReconcileRole UseStateKey": release,
@@ -391,7 +411,12 @@ OCCASIONS: dict[str, Occasion] = {
     "target.yaml TargetRole DecryptHubModels": release,
     "target.yaml TargetRole EncryptArtifacts": release,
     "target.yaml TargetRole RegisterCopies": release,
+    "target.yaml TargetRole PullIntoCopies": copies_image,
+    "target.yaml TargetRole SeeCopies": copies_image,
     "target.yaml TargetRole NeverApprove": registers,
+    "target.yaml ImageRole LogInToRegistries": copies_image,
+    "target.yaml ImageRole ReadHubImages": copies_image,
+    "target.yaml ImageRole WriteCopies": copies_image,
     "target.yaml ExecutionRole ReadArtifacts": aws_does("s3:GetObject", MODEL),
     "target.yaml ExecutionRole DecryptArtifacts": aws_does("kms:Decrypt", "{key}"),
     "target.yaml ExecutionRole LogInToRegistry": aws_does("ecr:GetAuthorizationToken", "*"),

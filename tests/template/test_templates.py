@@ -26,6 +26,7 @@ from tests.template.stacks import (
 )
 
 TEMPLATES = ("template.yaml", "target.yaml")
+GROUP = "group.yaml"
 FUNCTIONS = ("Act", "Board", "Intake", "Notify", "Reconcile", "Report", "Sweep")
 
 # Every resource with a wildcard, and why it needs one: template, role, Sid.
@@ -37,6 +38,7 @@ WILDCARDS = {
     "template.yaml ReconcileRole ReadModels": "every object of one bucket",
     "template.yaml ReconcileRole PinLargeModels": "uploads under one prefix",
     "template.yaml ReconcileRole TellImages": "images lie in other accounts and Regions, too",
+    "template.yaml ReconcileRole FindTags": "packages name the repositories",
     "template.yaml ReconcileRole NeverApprove": "a refusal, of whatever package it is",
     "template.yaml ReconcileRole NeverOpenGates": "a refusal, of whatever package it is",
     "template.yaml NotifyRole FindStream": "ListStreams knows no single stream",
@@ -60,7 +62,12 @@ WILDCARDS = {
     "target.yaml TargetRole KeepArtifacts": "every object of one bucket",
     "target.yaml TargetRole GoOnCopying": "every object of one bucket",
     "target.yaml TargetRole RegisterCopies": "policies name the groups",
+    "target.yaml TargetRole PullIntoCopies": "packages name the repositories; one prefix",
+    "target.yaml TargetRole SeeCopies": "packages name the repositories; one prefix",
     "target.yaml TargetRole NeverApprove": "a refusal, of whatever package it is",
+    "target.yaml ImageRole LogInToRegistries": "GetAuthorizationToken takes no other",
+    "target.yaml ImageRole ReadHubImages": "packages name the repositories, of the hub alone",
+    "target.yaml ImageRole WriteCopies": "packages name the repositories; one prefix",
     "target.yaml ExecutionRole ReadArtifacts": "every object of one bucket",
     "target.yaml ExecutionRole LogInToRegistry": "GetAuthorizationToken takes no other",
     "target.yaml ExecutionRole PullImages": "prebuilt images lie in other accounts in each Region",
@@ -77,6 +84,7 @@ ANYWHERE = {
     "target.yaml TargetRole PublishVerdicts",
     "target.yaml ExecutionRole LogInToRegistry",
     "target.yaml ExecutionRole PublishMetrics",
+    "target.yaml ImageRole LogInToRegistries",
 }
 
 
@@ -104,15 +112,28 @@ def all_statements() -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+_OUR_ROLES = r"role/sageops-(target|forward|images|model-execution)-"
+_RESOURCE_POLICIES = (
+    *("KeyPolicy", "PolicyDocument", "AssumeRolePolicyDocument"),
+    *("RepositoryPolicyText", "ModelPackageGroupPolicy"),
+)
+
+
+def given(value: Any) -> Any:
+    """What stands there if its condition holds."""
+    return value["Fn::If"][1] if isinstance(value, dict) and "Fn::If" in value else value
+
+
 def resource_statements(template: Template) -> list[tuple[str, dict[str, Any]]]:
-    """Every statement that lets others at a resource: of keys, queues, topics, buckets, buses and
-    roles, with its Sid."""
+    """Every statement that lets others at a resource: of keys, queues, topics, buckets, buses,
+    roles, repositories and groups, with its Sid."""
     found: list[tuple[str, dict[str, Any]]] = []
     for resource in template["Resources"].values():
         properties = resource.get("Properties", {})
-        for name in ("KeyPolicy", "PolicyDocument", "AssumeRolePolicyDocument"):
-            document = properties.get(name, {}) if isinstance(properties, dict) else {}
-            found += [(each.get("Sid", ""), each) for each in document.get("Statement", [])]
+        for name in _RESOURCE_POLICIES:
+            document = given(properties.get(name, {})) if isinstance(properties, dict) else {}
+            each_ = [given(each) for each in document.get("Statement", [])]
+            found += [(each.get("Sid", ""), each) for each in each_]
         if resource["Type"] == "AWS::Events::EventBusPolicy":
             found.append((properties["StatementId"], properties["Statement"]))
     return found
@@ -123,12 +144,12 @@ def text_of(resource: Any) -> str:
 
 
 class TestLinters:
-    @pytest.mark.parametrize("template", (*TEMPLATES, "stacks/operations.yaml"))
+    @pytest.mark.parametrize("template", (*TEMPLATES, GROUP, "stacks/operations.yaml"))
     def test_cfn_lint_finds_nothing(self, template: str) -> None:
         linted = run("cfn-lint", template)
         assert (linted.returncode, linted.stdout) == (0, "")
 
-    @pytest.mark.parametrize("template", TEMPLATES)
+    @pytest.mark.parametrize("template", (*TEMPLATES, GROUP))
     def test_sam_validate_finds_nothing(self, template: str) -> None:
         validated = run("sam", "validate", "--lint", "--template", template)
         assert validated.returncode == 0, validated.stdout + validated.stderr
@@ -144,6 +165,7 @@ class TestInterface:
             "TargetAccounts",
             "ExternalId",
             "OrganizationId",
+            "ReaderRoleArns",
             "NightlySchedule",
             "TimeZone",
             "NotificationEmail",
@@ -182,6 +204,7 @@ class TestInterface:
             "HubObserverRoleArns",
             "ExternalId",
             "OrganizationId",
+            "CopyImages",
         }
         assert set(target["Outputs"]) == {
             "TargetRoleArn",
@@ -266,14 +289,14 @@ class TestRoles:
         account decides about it, or nobody could; a refusal may be everybody's; whatever else an
         account is named for is bound to a role of it by its name."""
         found = []
-        for name in TEMPLATES:
+        for name in (*TEMPLATES, GROUP):
             for sid, statement in resource_statements(translated(name)):
                 text = json.dumps(statement["Principal"])
                 if statement["Effect"] == "Deny" or sid == "AccountDecides":
                     continue
                 if "root" in text or "*" in text or "TargetAccounts" in text:
                     role = statement.get("Condition", {}).get("ArnLike", {}).get("aws:PrincipalArn")
-                    if not role or not re.search(r"role/sageops-(target|forward)-", str(role)):
+                    if not role or not re.search(_OUR_ROLES, str(role)):
                         found.append(f"{name} {sid}")
         assert found == []
 
@@ -483,6 +506,9 @@ class TestNothingIsLost:
             *("Table", "StateKey", "ModelBucket", "ModelKey", "ReportBucket", "ReportKey"),
             *("ArtifactBucket", "ArtifactKey"),
         }
+        group = source(GROUP)["Resources"]
+        assert {each["DeletionPolicy"] for each in group.values()} == {"Retain"}
+        assert {each["UpdateReplacePolicy"] for each in group.values()} == {"Retain"}
 
 
 class TestEncryption:
@@ -510,7 +536,7 @@ class TestEncryption:
         for group in of_type(hub, "AWS::Logs::LogGroup").values():
             assert group["KmsKeyId"] == {"Fn::GetAtt": ["StateKey", "Arn"]}
 
-    @pytest.mark.parametrize("name", TEMPLATES)
+    @pytest.mark.parametrize("name", (*TEMPLATES, GROUP))
     def test_every_key_is_renewed(self, name: str) -> None:
         for key in of_type(translated(name), "AWS::KMS::Key").values():
             assert key["EnableKeyRotation"] is True
@@ -535,11 +561,53 @@ class TestEncryption:
             logical(each)
             for policy in of_type(template, kind).values()
             for each in as_list(policy[subject])
-            for statement in policy["PolicyDocument"]["Statement"]
+            for statement in map(given, policy["PolicyDocument"]["Statement"])
             if statement["Effect"] == "Deny"
             and statement["Principal"] == "*"
             and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
         }
+
+
+class TestNothingSecret:
+    def test_no_variable_of_a_function_is_a_secret(self) -> None:
+        """Names, addresses and the external id, which opens nothing (docs/decisions.md)."""
+        hub = translated("template.yaml")
+        hidden = {name for name, each in hub["Parameters"].items() if each.get("NoEcho")}
+        variables = [
+            (name, json.dumps(value))
+            for properties in of_type(hub, "AWS::Lambda::Function").values()
+            for name, value in properties["Environment"]["Variables"].items()
+        ]
+        assert variables
+        secret = re.compile(r"secret|password|token|credential|api_?key|private", re.IGNORECASE)
+        assert not [name for name, _ in variables if secret.search(name)]
+        assert not [name for name, value in variables if "{{resolve:" in value]
+        assert not [
+            name for name, value in variables if any(f'"{each}"' in value for each in hidden)
+        ]
+
+    @pytest.mark.parametrize(
+        "lock",
+        sorted(
+            str(path.relative_to(ROOT))
+            for path in (
+                *(ROOT / "requirements").glob("*.txt"),
+                ROOT / "layers/core/requirements.txt",
+            )
+        ),
+    )
+    def test_every_dependency_is_locked_with_a_hash(self, lock: str) -> None:
+        text = (ROOT / lock).read_text().replace("\\\n", " ")
+        pinned = [line for line in text.splitlines() if line and not line.startswith("#")]
+        assert pinned
+        assert not [line for line in pinned if "==" not in line or "--hash=sha256:" not in line]
+
+    def test_locks_are_installed_with_their_hashes(self) -> None:
+        for name in ("Makefile", "layers/core/Makefile"):
+            lines = (ROOT / name).read_text().replace("\\\n", " ").splitlines()
+            installing = [each for each in lines if " install " in each and "requirement" in each]
+            assert installing, name
+            assert not [each for each in installing if "--require-hashes" not in each]
 
 
 class TestAcrossAccounts:
@@ -549,20 +617,76 @@ class TestAcrossAccounts:
             hub["ModelBucketPolicy"]["Properties"]["PolicyDocument"],
             hub["ModelKey"]["Properties"]["KeyPolicy"],
         ]
-        given = [
+        let_in = [
             statement
             for policy in policies
-            for statement in policy["Statement"]
+            for statement in map(given, policy["Statement"])
             if statement["Principal"] == {"AWS": {"Ref": "TargetAccounts"}}
         ]
-        assert {action for each in given for action in as_list(each["Action"])} == {
+        assert {action for each in let_in for action in as_list(each["Action"])} == {
             "s3:GetObject",
             "s3:ListBucket",
             "kms:Decrypt",
         }
-        for each in given:
+        for each in let_in:
             role = each["Condition"]["ArnLike"]["aws:PrincipalArn"]["Fn::Sub"]
             assert role == "arn:${AWS::Partition}:iam::*:role/sageops-target-*"
+
+    def test_readers_are_roles_by_their_names_that_only_read(self) -> None:
+        """The other mode: nobody at all, unless a stack's parameter names somebody."""
+        found = {
+            sid: (name, as_list(statement["Action"]))
+            for name in (*TEMPLATES, GROUP)
+            for sid, statement in resource_statements(translated(name))
+            if statement["Principal"] == {"AWS": {"Ref": "ReaderRoleArns"}}
+        }
+        assert set(found) == {"ReadersRead", "ReadersDecrypt", "ReadersPull"}
+        for name in ("template.yaml", GROUP):
+            readers = source(name)["Parameters"]["ReaderRoleArns"]
+            assert (readers["Type"], readers["Default"]) == ("CommaDelimitedList", "")
+            text = json.dumps(translated(name))
+            assert text.count('{"Ref": "ReaderRoleArns"}') == 3  # the condition's own, and two
+        changing = re.compile(r":(Put|Create|Update|Delete|Complete|Initiate|Upload)")
+        assert not [
+            each for _, actions in found.values() for each in actions if changing.search(each)
+        ]
+
+    def test_images_of_a_group_are_for_the_roles_that_serve_and_copy_them(self) -> None:
+        images = source(GROUP)["Resources"]["Images"]["Properties"]
+        assert images["ImageTagMutability"] == "IMMUTABLE"
+        taken = {
+            each["Sid"]: set(each["Action"])
+            for each in map(given, images["RepositoryPolicyText"]["Statement"])
+        }
+        pulls = {
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:BatchGetImage",
+            "ecr:GetDownloadUrlForLayer",
+        }
+        target = translated("target.yaml")
+        copies = next(s for s in statements(target, "ImageRole") if s["Sid"] == "ReadHubImages")
+        assert taken == {
+            "ModelsPull": pulls,
+            "RegistriesCopy": set(copies["Action"]),
+            "ReadersPull": pulls,
+        }
+        assert copies["Resource"]["Fn::Sub"][0].endswith(":${HubAccountId}:repository/*")
+
+    def test_what_ecr_writes_is_under_the_rules_own_prefix(self) -> None:
+        """The rule, its role and the target role agree on it with `names.copied_image`."""
+        target = source("target.yaml")["Resources"]
+        rule = target["ImageCopies"]["Properties"]
+        assert rule["EcrRepositoryPrefix"] == "sageops"
+        assert rule["UpstreamRegistryUrl"]["Fn::Sub"][0].startswith("${HubAccountId}.dkr.ecr.")
+        written = [
+            statement["Resource"]["Fn::Sub"]
+            for role in ("TargetRole", "ImageRole")
+            for statement in statements(translated("target.yaml"), role)
+            if statement["Sid"] in ("PullIntoCopies", "SeeCopies", "WriteCopies")
+        ]
+        assert len(written) == 3
+        for each in written:
+            assert each.endswith("${AWS::Region}:${AWS::AccountId}:repository/sageops/*")
 
     def test_the_bus_takes_what_target_accounts_forward_and_no_more(self) -> None:
         policy = translated("template.yaml")["Resources"]["BusPolicy"]["Properties"]["Statement"]

@@ -1,7 +1,7 @@
 """One release through one stage, step by step.
 
-Gate, copy the artefact, model, configuration, alarms, move the endpoint (`rollout`), check, bake,
-live; or the way back (`back`).
+Gate, copy the artefact and the image, register, model, configuration, alarms, move the endpoint
+(`rollout`), check, bake, live; or the way back (`back`).
 """
 
 from sageops.back import back
@@ -14,6 +14,7 @@ from sageops.model import (
     CreateModel,
     Idle,
     PinArtifact,
+    PullImage,
     PutAlarms,
     RegisterPackage,
     Release,
@@ -39,7 +40,7 @@ from sageops.moves import (
     stopped_before_it_began,
     untroubled,
 )
-from sageops.names import artifact_url, config_name
+from sageops.names import artifact_url, config_name, served_image
 from sageops.policy import Approvals, Stage
 from sageops.rollout import changed, deploy, mirror, promoted_by, shift
 from sageops.seeing import BUSY, firing
@@ -128,20 +129,22 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage, rules: A
     artifact = release.artifact
     if artifact is None:
         return pin(view, release)
-    config = config_name(release, artifact, stage)
+    config, image = config_name(release, artifact, stage), served_image(release, stage)
     match run.step:
         case "waiting" | "gate":
             return gate(view, release, run, stage, rules)
         case "copying":
             copy = CopyArtifact(where, artifact, artifact_url(release, artifact, stage.target))
             return act(view, copy, release, run.stage)
+        case "pulling":
+            return act(view, PullImage(where, detail.image, image), release, run.stage)
         case "registering":
             url = artifact_url(release, artifact, stage.target)
             registered = RegisterPackage(
                 where,
                 release.group,
                 release.package_arn,
-                detail.image,
+                image,
                 url,
                 artifact.sha256,
                 detail.environment,
@@ -149,7 +152,7 @@ def _forward(view: View, release: Release, run: StageRun, stage: Stage, rules: A
             return act(view, registered, release, run.stage)
         case "modelling":
             url = artifact_url(release, artifact, stage.target)
-            create = CreateModel(where, config, detail.image, url, detail.environment)
+            create = CreateModel(where, config, image, url, detail.environment)
             return act(view, create, release, run.stage)
         case "configuring":
             return act(view, CreateConfig(where, config, config, stage.serving), release, run.stage)

@@ -18,6 +18,7 @@ from sageops.model import (
     Word,
 )
 from sageops.moves import entry, record, stop, to_step
+from sageops.names import copied_image, copies_image
 from sageops.policy import Approvals, Stage
 from sageops.power import assess, traffic, warning
 from sageops.rollout import refused
@@ -64,6 +65,13 @@ def _against(
             "else for one of them: register it again, and let another approve."
         )
         return stop(view, release, run, Stop("Failed", "ApprovedByRegistrar", message))
+    if copies_image(release, stage) and copied_image(release, stage.target) is None:
+        message = (
+            f"{stage.name} serves from a copy of the image, and only an image of the hub's own "
+            f"registry, by its digest, is copied, not {release.detail.image}: push it there and "
+            "register the package with that address, or say `image: origin` in the policy."
+        )
+        return stop(view, release, run, Stop("Failed", "ImageElsewhere", message))
     seen = view.endpoints.get(stage.name)
     if seen is None or (isinstance(seen, EndpointSeen) and seen.status == "InService"):
         return refused(view, release, run, stage, seen)

@@ -55,6 +55,8 @@ __all__ = [
     "Phase",
     "PinArtifact",
     "Pinned",
+    "PullImage",
+    "Pulled",
     "PutAlarms",
     "Record",
     "Records",
@@ -199,6 +201,7 @@ StageStep = Literal[
     "waiting",
     "gate",
     "copying",
+    "pulling",
     "registering",
     "modelling",
     "configuring",
@@ -574,6 +577,15 @@ class CopyArtifact(Struct, frozen=True, tag=True):
     destination: str
 
 
+class PullImage(Struct, frozen=True, tag=True):
+    """Have ECR copy an image of the hub's registry into the target's. Both addresses end in the
+    same digest."""
+
+    errand: Errand
+    image: str
+    destination: str
+
+
 class RegisterPackage(Struct, frozen=True, tag=True):
     """Enter what a stage serves into the registry of its own account, in the group of that name.
 
@@ -697,6 +709,7 @@ class LabelPackage(Struct, frozen=True, tag=True):
 Action = (
     PinArtifact
     | CopyArtifact
+    | PullImage
     | RegisterPackage
     | CreateModel
     | CreateConfig
@@ -731,6 +744,12 @@ class Copied(Struct, frozen=True, tag=True):
     sha256: str
 
 
+class Pulled(Struct, frozen=True, tag=True):
+    """`there`: the target's registry has the image; without it ECR was asked, and is at it."""
+
+    there: bool
+
+
 class Registered(Struct, frozen=True, tag=True):
     package_arn: str
 
@@ -752,7 +771,7 @@ class Started(Struct, frozen=True, tag=True):
     execution_arn: str
 
 
-Outcome = Done | Pinned | Copied | Registered | Smoked | Harmed | Started
+Outcome = Done | Pinned | Copied | Pulled | Registered | Smoked | Harmed | Started
 
 
 class Record(Struct, frozen=True):

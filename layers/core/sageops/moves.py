@@ -23,6 +23,7 @@ from sageops.model import (
     View,
     Wait,
 )
+from sageops.names import at_home
 from sageops.policy import Policy, Stage
 
 __all__ = [
@@ -55,7 +56,16 @@ __all__ = [
 WATCH = timedelta(days=1)
 # Steps in which nothing in the target serves anything of the release yet.
 _BEFORE: frozenset[StageStep] = frozenset(
-    {"waiting", "gate", "copying", "registering", "modelling", "configuring", "alarming"}
+    {
+        "waiting",
+        "gate",
+        "copying",
+        "pulling",
+        "registering",
+        "modelling",
+        "configuring",
+        "alarming",
+    }
 )
 # Those in which the endpoint is moved, from the first update on.
 _MOVING: frozenset[StageStep] = frozenset({"mirroring", "shifting", "deploying"})
@@ -101,9 +111,7 @@ def errand(release: Release, run: StageRun, stage: Stage) -> Errand:
 
 def registers(policy: Policy, release: Release, stage: Stage) -> bool:
     """Whether the stage's account gets a package of its own: not the registry that it is from."""
-    region, account = release.package_arn.split(":")[3:5]
-    home = (stage.target.region, stage.target.account) == (region, account)
-    return policy.registry == "copy" and not home
+    return policy.registry == "copy" and not at_home(release, stage.target)
 
 
 def look_again(view: View, why: str) -> Wait:

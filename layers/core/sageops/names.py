@@ -1,6 +1,7 @@
 """The names of what we make. Deterministic, so that a repeated step finds its first try."""
 
 import hashlib
+import re
 from typing import Literal
 
 from msgspec import json
@@ -14,13 +15,17 @@ __all__ = [
     "VARIANT",
     "alarm_name",
     "artifact_url",
+    "at_home",
     "bucket",
     "config_name",
+    "copied_image",
+    "copies_image",
     "endpoint_of_alarm",
     "execution_role_arn",
     "is_model_bucket",
     "observer_role_arn",
     "partition",
+    "served_image",
     "target_role",
     "target_role_arn",
     "training_token",
@@ -34,6 +39,13 @@ VARIANT: Literal["main"] = "main"
 # What stands beside it while two versions are compared on one endpoint.
 BESIDE: Literal["next"] = "next"
 SHADOW: Literal["shadow"] = "shadow"
+# The start of the names under which target.yaml lets ECR keep copies of the hub's images.
+_COPIES = "sageops"
+_BY_DIGEST = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.(?P<domain>amazonaws\.com(\.cn)?)"
+    r"/(?P<repository>[a-z0-9._/-]+)@(?P<digest>sha256:[0-9a-f]{64})",
+    re.ASCII,
+)
 
 
 def config_name(release: Release, artifact: Artifact, stage: Stage) -> str:
@@ -43,7 +55,8 @@ def config_name(release: Release, artifact: Artifact, stage: Stage) -> str:
     artefact or instance type is another configuration, and the same ones are the same. At most
     63 characters: the policy bounds the endpoint's name, and a version has up to 7 digits.
     """
-    made_of = (release.detail.image, release.detail.environment, artifact.sha256, stage.serving)
+    image = served_image(release, stage)
+    made_of = (image, release.detail.environment, artifact.sha256, stage.serving)
     digest = hashlib.sha256(json.encode(made_of, order="sorted")).hexdigest()
     return f"{stage.target.endpoint}-v{release.version}-{digest[:8]}"
 
@@ -123,6 +136,37 @@ def artifact_url(release: Release, artifact: Artifact, target: Target) -> str:
     """Where a target keeps its own copy of a release's artefact."""
     key = f"{release.group}/{release.version}/{artifact.sha256[:16]}/model.tar.gz"
     return f"s3://{bucket(target)}/{key}"
+
+
+def at_home(release: Release, target: Target) -> bool:
+    """Whether a target is the account and Region of the registry that the release is from."""
+    region, account = release.package_arn.split(":")[3:5]
+    return (target.region, target.account) == (region, account)
+
+
+def copies_image(release: Release, stage: Stage) -> bool:
+    """Whether the stage serves from an image that is to be copied into its own account."""
+    return stage.target.image == "copy" and not at_home(release, stage.target)
+
+
+def copied_image(release: Release, target: Target) -> str | None:
+    """The same digest in the target's registry: `<registry>/sageops/<repository>@sha256:…`.
+
+    None where there can be no copy: the image is not by its digest, or not in the one registry that
+    the rule of target.yaml copies from, that of the hub's account and Region.
+    """
+    found = _BY_DIGEST.fullmatch(release.detail.image)
+    region, account = release.package_arn.split(":")[3:5]
+    if found is None or (found["region"], found["account"]) != (region, account):
+        return None
+    registry = f"{target.account}.dkr.ecr.{target.region}.{found['domain']}"
+    return f"{registry}/{_COPIES}/{found['repository']}@{found['digest']}"
+
+
+def served_image(release: Release, stage: Stage) -> str:
+    """The image that a stage's models are made of: that of the package, or the account's copy."""
+    copied = copied_image(release, stage.target) if copies_image(release, stage) else None
+    return copied or release.detail.image
 
 
 def training_token(group: str, wanted: str) -> str:

@@ -6,6 +6,7 @@ the botocore service model and the page 'Deployment guardrails' (UpdateEndpoint.
 """
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from types import UnionType
@@ -71,6 +72,8 @@ class Target(Struct, frozen=True, forbid_unknown_fields=True):
             description="SageMaker's limit of 63 less our suffix -v<version>-<8 digits>",
         ),
     ]
+    # Whether models are made of a copy in the account's own registry, or of the package's image.
+    image: Literal["origin", "copy"] = "origin"
 
 
 class RealTime(Struct, frozen=True, forbid_unknown_fields=True):
@@ -502,11 +505,10 @@ def _instances(count: int) -> str:
 
 def _checks_sense(stage: Stage, path: Path) -> Iterator[Problem]:
     for index, request in enumerate(stage.checks.smoke):
-        try:
-            re.compile(request.expect)
-        except (re.error, OverflowError, RecursionError) as error:
+        wrong = _wrong_expression(request.expect)
+        if wrong:
             where = (*path, "checks", "smoke", index, "expect")
-            yield Problem(where, f"{request.expect!r} is not a regular expression: {error}")
+            yield Problem(where, f"{request.expect!r} is not a regular expression: {wrong}")
     evidence = stage.checks.evidence
     if evidence is not None and evidence.objectives.slow is not None and evidence.slow_ms is None:
         where = (*path, "checks", "evidence", "objectives", "slow")
@@ -524,3 +526,17 @@ def _checks_sense(stage: Stage, path: Path) -> Iterator[Problem]:
             f"has {len(stage.checks.alarms.names)}, at most {10 - own}: SageMaker's limit is 10 "
             f"rollback alarms and {own} are ours",
         )
+
+
+def _wrong_expression(expression: str) -> str:
+    """Empty, or why it is no regular expression, or would be another in a later Python: with `[[`
+    for instance, in which the JSON of an answer begins."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            re.compile(expression)
+    except FutureWarning as warning:
+        return f"{warning}; a bracket of the answer is \\["
+    except (re.error, OverflowError, RecursionError) as error:
+        return str(error)
+    return ""

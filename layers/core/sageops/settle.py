@@ -22,6 +22,8 @@ from sageops.model import (
     Outcome,
     PinArtifact,
     Pinned,
+    Pulled,
+    PullImage,
     PutAlarms,
     Record,
     Registered,
@@ -32,6 +34,7 @@ from sageops.model import (
     Smoke,
     Smoked,
     StageRun,
+    StageStep,
     Started,
     Stop,
     Training,
@@ -51,6 +54,7 @@ from sageops.moves import (
     to_step,
     untroubled,
 )
+from sageops.names import copies_image
 from sageops.strategies import after_alarming
 
 __all__ = ["after", "hold", "troubled"]
@@ -104,6 +108,12 @@ def _after_release(
             return record(view, pinned, log=(told,))
         case CopyArtifact(artifact=artifact, destination=destination), Copied(sha256):
             return _copied(view, release, run, artifact.sha256, sha256, destination)
+        case PullImage(destination=destination), Pulled(True):
+            step = _after_copies(view, release, run)
+            return _next_step(view, release, run, step, "ImageCopied", destination)
+        case PullImage(destination=destination), Pulled(False):
+            why = f"ECR was asked for {destination}."
+            return _look_later(view, release, run, "ImageAsked", why)
         case RegisterPackage(), Registered(package_arn):
             return _next_step(view, release, run, "modelling", "PackageRegistered", package_arn)
         case CreateModel(name=name), Done():
@@ -146,12 +156,17 @@ def _copied(
     view: View, release: Release, run: StageRun, wanted: str, got: str, destination: str
 ) -> Record:
     if got == wanted:
-        policy = view.records.policies[release.policy_version]
-        own = registers(policy, release, policy.stage(run.stage))
-        step = "registering" if own else "modelling"
+        stage = view.records.policies[release.policy_version].stage(run.stage)
+        step = "pulling" if copies_image(release, stage) else _after_copies(view, release, run)
         return _next_step(view, release, run, step, "ArtifactCopied", destination)
     message = f"{destination} has SHA-256 {got}, the approved artefact {wanted}."
     return stop(view, release, run, Stop("Failed", "ArtifactChanged", message))
+
+
+def _after_copies(view: View, release: Release, run: StageRun) -> StageStep:
+    policy = view.records.policies[release.policy_version]
+    own = registers(policy, release, policy.stage(run.stage))
+    return "registering" if own else "modelling"
 
 
 def _next_step(
@@ -177,11 +192,15 @@ def _answered(release: Release, now: datetime) -> Release:
 
 def _signalled(view: View, release: Release, run: StageRun) -> Record:
     """SageMaker goes back when its alarm sees our signal; the signal is repeated until it does."""
+    why = "SageMaker was told to go back."
+    return _look_later(view, release, run, "StopSignalled", why)
+
+
+def _look_later(view: View, release: Release, run: StageRun, what: str, why: str) -> Record:
+    """What was asked for takes a while: the same step once more, in a minute."""
     until = later(view.now, seconds=_LOOK_SECONDS)
     again = replace(_answered(release, view.now), held_at=view.now, held_until=until)
-    told = entry(
-        view.now, release, "StopSignalled", "SageMaker was told to go back.", stage=run.stage
-    )
+    told = entry(view.now, release, what, why, stage=run.stage)
     return record(view, again, log=(told,))
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from sageops.adapters.images import by_digest
+from sageops.adapters.images import by_digest, pull
 from sageops.errors import TroubleError
-from sageops.model import Trouble
+from sageops.model import Errand, Pulled, PullImage, Trouble
+from sageops.policy import Target
 
 from local import images
 from tests.unit.adapters.conftest import REGION
@@ -153,3 +154,137 @@ def test_what_is_in_no_registry_of_ecr_is_refused(aws: None, image: str) -> None
 
     assert refused.kind == "refused"
     assert "is not the address of an image in ECR: register the package again" in refused.said
+
+
+# ---------------------------------------------------------------- copies
+
+DIGEST, OTHER = f"sha256:{'ab' * 32}", f"sha256:{'cd' * 32}"
+TARGET = Target("333333333333", REGION, "churn-production", "copy")
+ACTION = PullImage(
+    Errand(TARGET, "churn/1"),
+    f"{REPOSITORY}@{DIGEST}",
+    f"{TARGET.account}.dkr.ecr.{REGION}.amazonaws.com/sageops/team/models@{DIGEST}",
+)
+BY_DIGEST = {"imageIds": [{"imageDigest": DIGEST}]}
+OURS = {"registryId": TARGET.account, "repositoryName": "sageops/team/models"}
+HUBS = {"registryId": HUB, "repositoryName": "team/models"}
+
+
+class Registry:
+    """A registry that answers what is expected, and nothing else."""
+
+    def __init__(self, region: str = REGION) -> None:
+        self.client = client(region)
+        self._stub = Stubber(self.client)
+        self._stub.activate()
+
+    def has(self, *tags: str) -> "Registry":
+        detail = {"imageDigest": DIGEST, **({"imageTags": list(tags)} if tags else {})}
+        wanted = {**self._where(), **BY_DIGEST}
+        self._stub.add_response("describe_images", {"imageDetails": [detail]}, wanted)
+        return self
+
+    def lacks(self, code: str = "ImageNotFoundException", status: int = 400) -> "Registry":
+        wanted = {**self._where(), **BY_DIGEST}
+        self._stub.add_client_error(
+            "describe_images", code, http_status_code=status, expected_params=wanted
+        )
+        return self
+
+    def pulls(self, tag: str, digest: str = "", failure: str = "ImageNotFound") -> "Registry":
+        image, failed = {"imageId": {"imageDigest": digest}}, {"failureCode": failure}
+        answer = {"images": [image] if digest else [], "failures": [] if digest else [failed]}
+        self._stub.add_response("batch_get_image", answer)
+        return self
+
+    def refuses(self, code: str) -> "Registry":
+        self._stub.add_client_error("batch_get_image", code)
+        return self
+
+    def done(self) -> None:
+        self._stub.assert_no_pending_responses()
+
+    def _where(self) -> dict[str, str]:
+        return OURS
+
+
+class Hub(Registry):
+    def _where(self) -> dict[str, str]:
+        return HUBS
+
+
+def copied(hub: Registry, target: Registry) -> Pulled:
+    """What comes of it; each registry was asked what it was to be asked, and no more."""
+
+    def of_region(region: str) -> Any:
+        assert region == REGION
+        return hub.client
+
+    try:
+        return pull(of_region, target.client, ACTION)
+    finally:
+        hub.done()
+        target.done()
+
+
+def test_an_image_that_is_there_is_not_pulled(aws: None) -> None:
+    assert copied(Hub(), Registry().has()) == Pulled(True)
+
+
+@pytest.mark.parametrize("code", ["ImageNotFoundException", "RepositoryNotFoundException"])
+def test_one_that_is_not_is_pulled_by_a_tag_that_means_it(aws: None, code: str) -> None:
+    target = Registry().lacks(code).pulls("1", DIGEST)
+
+    assert copied(Hub().has("1"), target) == Pulled(False)
+
+
+def test_one_tag_that_means_it_there_too_is_enough(aws: None) -> None:
+    target = Registry().lacks().pulls("1", OTHER).pulls("2").pulls("3", DIGEST)
+
+    assert copied(Hub().has("3", "1", "2", "4"), target) == Pulled(False)
+
+
+@pytest.mark.parametrize(
+    ("hub", "target", "kind", "said"),
+    [
+        (lambda: Hub().has(), lambda: Registry().lacks(), "missing", "no tag means it any more"),
+        (lambda: Hub().lacks(), lambda: Registry().lacks(), "missing", "it is gone from the hub's"),
+        (
+            lambda: Hub().has("1", "2"),
+            lambda: Registry().lacks().pulls("1", OTHER).pulls("2", failure="UpstreamAccessDenied"),
+            "missing",
+            f"1 is {OTHER}; 2 is UpstreamAccessDenied: not {DIGEST}, which was approved.",
+        ),
+        (
+            lambda: Hub().has("1"),
+            lambda: Registry().lacks().refuses("UnableToGetUpstreamImageException"),
+            "missing",
+            "UnableToGetUpstreamImageException",
+        ),
+        (
+            lambda: Hub().has("1"),
+            lambda: Registry().lacks().refuses("AccessDeniedException"),
+            "denied",
+            "AccessDeniedException",
+        ),
+        (Hub, lambda: Registry().lacks("AccessDeniedException"), "denied", "AccessDenied"),
+        (
+            lambda: Hub().lacks("ServerException", status=500),
+            lambda: Registry().lacks(),
+            "transient",
+            "ServerException",
+        ),
+    ],
+)
+def test_no_other_image_is_taken_for_it(
+    aws: None,
+    hub: Callable[[], Registry],
+    target: Callable[[], Registry],
+    kind: str,
+    said: str,
+) -> None:
+    with pytest.raises(TroubleError) as caught:
+        copied(hub(), target())
+
+    assert caught.value.trouble.kind == kind
+    assert said in caught.value.trouble.said

@@ -18,6 +18,7 @@ from sageops.model import (
     Harmed,
     Live,
     PinArtifact,
+    PullImage,
     PutAlarms,
     Record,
     Release,
@@ -40,6 +41,7 @@ from tests.unit.core.world import (
     OWNER,
     PRODUCTION,
     STAGES,
+    STAGING,
     World,
     stage,
     trouble,
@@ -93,6 +95,71 @@ def test_what_is_served_was_copied_into_the_targets_own_bucket() -> None:
     assert world.cloud.copies[model.artifact_url] == release.artifact.sha256
     assert model.image == release.detail.image
     assert world.cloud.configs[world.config(1)].serving == STAGES[1].serving
+
+
+HUBS = "111111111111.dkr.ecr.eu-west-1.amazonaws.com/models"
+
+
+def copying_images() -> World:
+    """Both stages serve from images in their own accounts."""
+    return World(*(replace(each, target=replace(each.target, image="copy")) for each in STAGES))
+
+
+def test_a_stage_may_serve_an_image_of_its_own_account() -> None:
+    world = copying_images()
+    world.registered(1)
+    [arn] = world.cloud.details
+    digest = f"sha256:{1:064d}"
+    world.cloud.details[arn] = replace(world.cloud.details[arn], image=f"{HUBS}@{digest}")
+    world.cloud.seen[1] = replace(world.cloud.seen[1], approval="Approved")
+    world.look()
+    world.gate_opened(1)
+
+    # ECR takes its time: nothing is made of an image that is not there yet.
+    assert (world.step(1, "staging"), world.cloud.models) == ("pulling", {})
+    world.wait(60)
+
+    assert world.phase(1) == "Live"
+    for account, model in zip((STAGING, PRODUCTION), world.cloud.models.values(), strict=True):
+        assert model.image == (f"{account}.dkr.ecr.eu-west-1.amazonaws.com/sageops/models@{digest}")
+    assert [each.image for each in world.cloud.registered.values()] == [
+        model.image for model in world.cloud.models.values()
+    ]
+    copied = [each.why for each in world.store.log if each.what == "ImageCopied"]
+    assert copied == list(world.cloud.pulled)
+
+
+def test_an_image_that_cannot_be_copied_is_refused_before_anybody_is_asked() -> None:
+    world = copying_images()
+    world.approved(1)  # its image is in no registry of ECR
+    world.wait(60)
+
+    assert world.phase(1) == "Failed"
+    [told] = world.told("Failed")
+    assert told.facts["reason"] == "ImageElsewhere"
+    assert "only an image of the hub's own registry" in told.why
+    assert "say `image: origin`" in told.why
+    assert not world.cloud.copies
+
+
+def test_an_image_that_is_not_what_was_approved_holds_the_release() -> None:
+    world = copying_images()
+    world.registered(1)
+    [arn] = world.cloud.details
+    image = f"{HUBS}@sha256:{1:064d}"
+    world.cloud.details[arn] = replace(world.cloud.details[arn], image=image)
+    world.cloud.seen[1] = replace(world.cloud.seen[1], approval="Approved")
+    world.cloud.troubles[PullImage] = trouble("missing", "ecr:BatchGetImage")
+    world.wait(60)
+
+    assert (world.phase(1), world.step(1, "staging")) == ("Paused", "pulling")
+    assert not world.cloud.models
+
+    world.cloud.troubles.clear()
+    world.gate_opened(1)
+    world.wait(60)
+
+    assert world.phase(1) == "Live"
 
 
 def test_the_approver_of_the_gate_goes_with_every_call_to_the_target() -> None:

@@ -11,8 +11,10 @@ from sageops.names import (
     alarm_name,
     artifact_url,
     config_name,
+    copied_image,
     endpoint_of_alarm,
     execution_role_arn,
+    served_image,
     target_role_arn,
     training_token,
 )
@@ -37,10 +39,13 @@ details = st.builds(
     environment=st.dictionaries(st.text(), st.text(), max_size=3),
 )
 versions = st.integers(1, 9_999_999)
+HUB = "111111111111"
+PACKAGE = f"arn:aws:sagemaker:eu-west-1:{HUB}:model-package/{GROUP}/1"
+DIGEST = f"sha256:{'ab' * 32}"
 
 
 def release(version: int, detail: PackageDetail) -> Release:
-    return Release(GROUP, version, "arn", 1, START, detail, (StageRun("staging"),))
+    return Release(GROUP, version, PACKAGE, 1, START, detail, (StageRun("staging"),))
 
 
 @given(versions, details, artifacts, stages)
@@ -148,3 +153,76 @@ def test_roles_are_those_of_the_targets_partition(region: str, partition: str) -
     assert execution_role_arn(target) == (
         f"arn:{partition}:iam::222222222222:role/sageops-model-execution-{region}"
     )
+
+
+# ---------------------------------------------------------------- the target's own image
+
+
+def of_image(image: str, package: str = PACKAGE) -> Release:
+    return replace(release(1, PackageDetail(image, "s3://models/m.tar.gz")), package_arn=package)
+
+
+def copying(region: str = "eu-west-1", account: str = "333333333333") -> Stage:
+    target = replace(STAGES[1].target, region=region, account=account, image="copy")
+    return replace(STAGES[1], target=target)
+
+
+@pytest.mark.parametrize(
+    ("image", "stage", "package", "copied"),
+    [
+        (
+            f"{HUB}.dkr.ecr.eu-west-1.amazonaws.com/team/models@{DIGEST}",
+            copying(),
+            PACKAGE,
+            f"333333333333.dkr.ecr.eu-west-1.amazonaws.com/sageops/team/models@{DIGEST}",
+        ),
+        (
+            f"{HUB}.dkr.ecr.eu-west-1.amazonaws.com/models@{DIGEST}",
+            copying("us-east-2"),
+            PACKAGE,
+            f"333333333333.dkr.ecr.us-east-2.amazonaws.com/sageops/models@{DIGEST}",
+        ),
+        (
+            f"{HUB}.dkr.ecr.cn-north-1.amazonaws.com.cn/models@{DIGEST}",
+            copying("cn-northwest-1"),
+            PACKAGE.replace("eu-west-1", "cn-north-1"),
+            f"333333333333.dkr.ecr.cn-northwest-1.amazonaws.com.cn/sageops/models@{DIGEST}",
+        ),
+    ],
+)
+def test_a_copy_is_of_the_same_repository_and_digest(
+    image: str, stage: Stage, package: str, copied: str
+) -> None:
+    it = of_image(image, package)
+
+    assert copied_image(it, stage.target) == served_image(it, stage) == copied
+    # Without the option it is the package's own, and so it is where the package is from.
+    plain = replace(stage, target=replace(stage.target, image="origin"))
+    assert served_image(it, plain) == image
+    region, account = package.split(":")[3:5]
+    assert served_image(it, copying(region, account)) == image
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        f"{HUB}.dkr.ecr.eu-west-1.amazonaws.com/models:1",
+        f"{HUB}.dkr.ecr.us-east-2.amazonaws.com/models@{DIGEST}",
+        f"141502667606.dkr.ecr.eu-west-1.amazonaws.com/sklearn@{DIGEST}",
+        f"stranger.example/{HUB}.dkr.ecr.eu-west-1.amazonaws.com/models@{DIGEST}",
+        f"{HUB}.dkr.ecr.eu-west-1.amazonaws.com.stranger.example/models@{DIGEST}",
+        f"{HUB}.dkr.ecr.eu-west-1.amazonaws.com/models@{DIGEST}0",
+        "",
+    ],
+)
+def test_only_what_is_in_the_hubs_registry_by_its_digest_is_copied(image: str) -> None:
+    assert copied_image(of_image(image), copying().target) is None
+
+
+def test_a_configuration_of_the_copy_is_another_than_that_of_the_origin() -> None:
+    it = of_image(f"{HUB}.dkr.ecr.eu-west-1.amazonaws.com/models@{DIGEST}")
+    artifact = Artifact("s3://models/m.tar.gz", '"etag"', 1, "0" * 64)
+
+    names_ = {config_name(it, artifact, each) for each in (copying(), STAGES[1])}
+
+    assert len(names_) == 2

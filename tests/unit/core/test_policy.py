@@ -346,3 +346,14 @@ def test_an_alarm_that_cannot_exist_is_a_problem(name: str) -> None:
 
 def test_a_name_with_a_line_end_is_a_problem() -> None:
     assert problems(document(target__endpoint="churn\n"))
+
+
+@pytest.mark.parametrize("expression", ["[[0]]", '"predictions": [[0]]', "[a--z]", "[a&&b]"])
+def test_an_expression_that_python_warns_of_is_refused(expression: str) -> None:
+    """The JSON of an answer, its brackets not escaped; another expression in a later Python."""
+    [found] = problems(document(checks__smoke=[{"body": "{}", "expect": expression}]))
+
+    assert "is not a regular expression: Possible " in found
+    assert found.endswith(r"; a bracket of the answer is \[")
+    # Each time it is asked.
+    assert problems(document(checks__smoke=[{"body": "{}", "expect": expression}])) == [found]

@@ -122,28 +122,28 @@ def test_the_timeout_is_at_most_eight_hours() -> None:
 def test_native_strategies_never_exceed_a_limit_for_any_valid_policy(policy: Policy) -> None:
     """Limits: `UpdateEndpoint.DeploymentConfig`, `CreateEndpointConfig`, and the two pages on
     exclusions."""
-    for stage in policy.stages:
-        config = f"{stage.target.endpoint}-v1-00000000"
-        guardrail = deployment(stage.rollout, alarm_names(config, stage))
+    for each in policy.stages:
+        config = f"{each.target.endpoint}-v1-00000000"
+        guardrail = deployment(each.rollout, alarm_names(config, each))
         if guardrail is None:
             continue
         assert 600 <= guardrail.timeout_seconds <= 28_800
-        assert guardrail.timeout_seconds > _waits(guardrail, stage.serving.instance_count)
+        assert guardrail.timeout_seconds > _waits(guardrail, each.serving.instance_count)
         assert 1 <= len(guardrail.alarms) <= 10
         assert all(1 <= len(alarm) <= 255 for alarm in guardrail.alarms)
         assert len(config) <= 63
-        if stage.serving.instance_type.startswith("ml.inf1."):
-            assert stage.shadow is None
+        if each.serving.instance_type.startswith("ml.inf1."):
+            assert each.shadow is None
             assert isinstance(guardrail, BlueGreen)
             assert guardrail.routing == Routing("ALL_AT_ONCE")
             assert guardrail.termination_wait_seconds == 0
         match guardrail:
             case BlueGreen(routing=routing):
                 assert 0 <= guardrail.termination_wait_seconds <= 3600
-                _is_accepted(routing, stage.serving.instance_count)
+                _is_accepted(routing, each.serving.instance_count)
             case RollingUpdate():
                 assert 5 <= guardrail.batch_percent <= 50
-                assert guardrail.batch_percent * stage.serving.instance_count >= 100
+                assert guardrail.batch_percent * each.serving.instance_count >= 100
                 assert 0 <= guardrail.wait_seconds <= 3600
 
 

@@ -48,6 +48,8 @@ from sageops.model import (
     PackageSeen,
     PinArtifact,
     Pinned,
+    Pulled,
+    PullImage,
     PutAlarms,
     Record,
     Records,
@@ -91,6 +93,7 @@ ON_CALL, OWNER = "on-call@example.com", "model-owner@example.com"
 # More steps than any release takes in one look: a look that takes more runs in circles.
 _STEPS_A_LOOK = 60
 _FLEET = timedelta(minutes=4)
+_IMPORT = timedelta(minutes=3)
 
 T = TypeVar("T")
 
@@ -162,6 +165,8 @@ class InMemoryCloud:
     # Images by tag, and what each tag means at present.
     tags: dict[str, str] = field(default_factory=dict)
     copies: dict[str, str] = field(default_factory=dict)
+    # When each image that was asked for is there.
+    pulled: dict[str, datetime] = field(default_factory=dict)
     registered: dict[str, RegisterPackage] = field(default_factory=dict)
     models: dict[str, CreateModel] = field(default_factory=dict)
     configs: dict[str, CreateConfig] = field(default_factory=dict)
@@ -262,6 +267,9 @@ class InMemoryCloud:
             case CopyArtifact(artifact=artifact, destination=destination):
                 self.copies.setdefault(destination, self.artifacts[artifact.url].sha256)
                 return Copied(self.copies[destination])
+            case PullImage(destination=destination):
+                there = self.pulled.setdefault(destination, self.clock() + _IMPORT)
+                return Pulled(self.clock() >= there)
             case RegisterPackage():
                 self.registered.setdefault(str(action), action)
                 number = list(self.registered).index(str(action)) + 1

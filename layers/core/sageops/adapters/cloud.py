@@ -27,6 +27,7 @@ from sageops.model import (
     PackageSeen,
     PinArtifact,
     Pinned,
+    PullImage,
     PutAlarms,
     RegisterPackage,
     ShiftTraffic,
@@ -95,6 +96,8 @@ class Aws:
                 return Pinned(artifacts.pin(self._s3, action.url, self._hub_account), image)
             case CopyArtifact():
                 return artifacts.copy(client(action.errand, "s3"), action)
+            case PullImage():
+                return images.pull(self._ecr, client(action.errand, "ecr"), action)
             case RegisterPackage():
                 origin = self._registry.describe(action.origin)
                 return registration.register(

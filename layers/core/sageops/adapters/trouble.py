@@ -50,12 +50,14 @@ _TRANSIENT = frozenset(
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403"})
 _MISSING = frozenset(
     {
+        "ImageNotFoundException",
         "NoSuchBucket",
         "NoSuchKey",
         "NotFound",
         "RepositoryNotFoundException",
         "ResourceNotFound",
         "ResourceNotFoundException",
+        "UnableToGetUpstreamImageException",
         "404",
     }
 )
