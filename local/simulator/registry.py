@@ -17,7 +17,7 @@ from typing import Any
 from local.simulator.paging import cut
 from local.simulator.site import Document, Operation, ServiceError, Site, copied
 
-__all__ = ["OPERATIONS", "identity", "policy_of", "timestamp"]
+__all__ = ["OPERATIONS", "identity", "image_digest", "policy_of", "timestamp"]
 
 EVENT = "SageMaker Model Package State Change"
 _METADATA_LIMIT = 50  # shape CustomerMetadataMap
@@ -147,7 +147,7 @@ def _create_model_package(site: Site, parameters: Document) -> Document:
     }
     for container in package.get("InferenceSpecification", {}).get("Containers", []):
         if "Image" in container:
-            container.setdefault("ImageDigest", _digest(container["Image"]))
+            container.setdefault("ImageDigest", image_digest(container["Image"]))
     group.packages[version] = package
     _publish(site, package)
     return {"ModelPackageArn": arn}
@@ -362,7 +362,8 @@ def _without(document: Document, *names: str) -> Document:
     return {name: value for name, value in document.items() if name not in names}
 
 
-def _digest(image: str) -> str:
+def image_digest(image: str) -> str:
+    """The digest of an image that is named by a tag: of its address, so that it keeps it."""
     return f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
 
 

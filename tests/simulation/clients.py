@@ -15,6 +15,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+from local.simulator.registry import image_digest
 from local.simulator.service import Simulator
 from local.simulator.site import Document, ServiceError
 from tests.simulation.cloudwatch import CloudWatch
@@ -25,6 +26,8 @@ from tests.simulation.wire import Credentials, Wire
 __all__ = ["Bucket", "Services", "Session"]
 
 _SESSION_LASTS = timedelta(hours=1)
+# How long ECR takes to copy an image from the hub's registry.
+_PULL_TAKES = timedelta(seconds=90)
 _PERIOD = 60
 # Of a series in one page of GetMetricData; CloudWatch's own limit is of all series together.
 _ONE_PAGE = 30
@@ -69,6 +72,8 @@ class Services:
     hub: str
     region: str
     sessions: dict[str, Credentials] = field(default_factory=dict)
+    # From when on a registry (account, Region, repository) has a digest of the hub's.
+    pulled: dict[tuple[str, str, str, str], datetime] = field(default_factory=dict)
 
 
 class Session:
@@ -96,6 +101,8 @@ class Session:
                 return _Metrics(services, account, region, credentials)
             case "sts":
                 return _Sts(services, account, region, credentials)
+            case "ecr":
+                return _Ecr(services, account, region, credentials)
             case "sqs":
                 return _Sqs(services, account, region, credentials)
             case _:
@@ -309,6 +316,40 @@ class _Sts(_Client):
             return {"Credentials": {**keys, "Expiration": expires}}
 
         return self._call("sts:AssumeRole", parameters, do)
+
+
+@dataclass
+class _Ecr(_Client):
+    """Registries: every image has one tag in the hub's, and a target's has what was pulled through
+    it and has arrived."""
+
+    def describe_images(self, **parameters: Any) -> Any:
+        [wanted] = parameters["imageIds"]
+        digest = wanted["imageDigest"]
+
+        def do() -> Any:
+            if self.account != self.services.hub:
+                where = (self.account, self.region, parameters["repositoryName"], digest)
+                arrives = self.services.pulled.get(where)
+                if arrives is None or self.services.wire.clock.now < arrives:
+                    raise ServiceError("ImageNotFoundException", f"There is no {digest}.")
+            return {"imageDetails": [{"imageDigest": digest, "imageTags": ["1"]}]}
+
+        return self._call("ecr:DescribeImages", {}, do)
+
+    def batch_get_image(self, **parameters: Any) -> Any:
+        [wanted] = parameters["imageIds"]
+        repository = parameters["repositoryName"]
+        original = repository.removeprefix("sageops/")
+        registry = f"{self.services.hub}.dkr.ecr.{self.services.region}.amazonaws.com"
+        digest = image_digest(f"{registry}/{original}:{wanted['imageTag']}")
+
+        def do() -> Any:
+            where = (self.account, self.region, repository, digest)
+            self.services.pulled.setdefault(where, self.services.wire.clock.now + _PULL_TAKES)
+            return {"images": [{"imageId": {"imageDigest": digest}}]}
+
+        return self._call("ecr:BatchGetImage", {}, do)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from sageops.conditions import find, phase
 from sageops.evidence import Counts, Minute, judge
 from sageops.model import Entry, Live, Release, StageRun
 from sageops.moves import current_run
-from sageops.names import BESIDE, SHADOW
+from sageops.names import BESIDE, SHADOW, copies_image, served_image
 from sageops.policy import Evidence, Progressive, Stage
 from sageops.watch import criteria
 
@@ -107,13 +107,17 @@ def _lacks(world: World, call: Call, release: Release, run: StageRun) -> Iterato
     if trial in world.trials:
         yield from _wrong_trial(world, call, run, trial)
     pinned = release.artifact.sha256 if release.artifact is not None else ""
-    if made_of != (release.detail.image, pinned):
+    if made_of != (served_image(release, stage), pinned):
         yield f"it is made of {made_of}, not of what was approved"
+    if copies_image(release, stage) and not _has_arrived(world, call, made_of[0]):
+        yield f"{made_of[0]} is not in the account's registry"
     for earlier in release.runs[: release.runs.index(run)]:
         target = policy.stage(earlier.stage).target
         if earlier.step != "live":
             yield f"{earlier.stage} is only {earlier.step}"
-        elif _made_of(world, target.account, target.region, earlier.config) != made_of:
+        elif _same(_made_of(world, target.account, target.region, earlier.config)) != _same(
+            made_of
+        ):
             yield f"{earlier.stage} passed with other bytes"
 
 
@@ -141,6 +145,18 @@ def _made_of(world: World, account: str, region: str, config: str) -> tuple[str,
     container: Document = models[config]["PrimaryContainer"]
     body = world.bucket.get(container["ModelDataUrl"].removeprefix("s3://"))
     return container["Image"], hashlib.sha256(body).hexdigest()
+
+
+def _same(made_of: tuple[str, str]) -> tuple[str, str]:
+    """Digest and SHA-256: an account may have the image in a registry of its own."""
+    image, sha256 = made_of
+    return image.partition("@")[2], sha256
+
+
+def _has_arrived(world: World, call: Call, image: str) -> bool:
+    repository, _, digest = image.partition("/")[2].partition("@")
+    arrives = world.services.pulled.get((call.account, call.region, repository, digest))
+    return arrives is not None and arrives <= call.at
 
 
 def _served_in_the_end(world: World) -> Iterator[str]:

@@ -437,7 +437,7 @@ def _stage(chance: random.Random, group: str, name: str, calm: bool) -> Stage:
     )
     return Stage(
         name,
-        Target(account, region, f"{group}-{name}"),
+        Target(account, region, f"{group}-{name}", image=_image(chance)),
         RealTime("ml.m5.large", 10),
         _progressive(chance, calm) if chance.random() < 0.12 else _rollout(chance),
         checks,
@@ -448,6 +448,10 @@ def _stage(chance: random.Random, group: str, name: str, calm: bool) -> Stage:
         # Hardly ever so short that a release is stuck.
         chance.choice((20, 60)) if chance.random() < 0.1 and not calm else None,
     )
+
+
+def _image(chance: random.Random) -> Literal["origin", "copy"]:
+    return "copy" if chance.random() < 0.1 else "origin"
 
 
 def _evidence(chance: random.Random) -> Evidence:
@@ -563,6 +567,8 @@ OPERATIONS: dict[str, int] = {
     "s3:HeadObject": 4,
     "s3:GetObject": 1,
     "s3:CopyObject": 3,
+    "ecr:DescribeImages": 3,
+    "ecr:BatchGetImage": 1,
     "cloudwatch:PutMetricAlarm": 6,
     "cloudwatch:DescribeAlarms": 20,
     "cloudwatch:PutMetricData": 1,
