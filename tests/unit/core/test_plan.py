@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
+from sageops.conditions import find
 from sageops.model import (
     Idle,
     Intent,
@@ -16,7 +17,7 @@ from sageops.model import (
     TrainingSeen,
     Wait,
 )
-from sageops.plan import LEASE, candidates, plan
+from sageops.plan import LEASE, candidates, plan, to_describe
 from sageops.policy import Training
 
 from tests.unit.core.world import (
@@ -862,3 +863,53 @@ def test_a_pin_that_failed_is_tried_at_once_when_somebody_resumes() -> None:
     world.look()
 
     assert world.release(1).artifact is not None
+
+
+# ---------------------------------------------------------------- what a look asks for
+
+
+def test_only_news_is_described() -> None:
+    """Each description is one call more: of a package whose approval is known there is none."""
+    world = World()
+    world.registered(1)
+    world.approved(2)
+    world.wait(1)
+
+    view = world.view()
+    assert to_describe(view.records, tuple(view.packages.values())) == ()
+
+    world.approved(1)
+    view = world.view()
+    news = to_describe(view.records, tuple(view.packages.values()))
+    assert [package.version for package in news] == [1]
+
+
+def test_an_approval_is_a_condition_before_anything_is_done_with_it() -> None:
+    world = World()
+    world.registered(1)
+    world.wait(1)
+    world.approved(1)
+
+    step = plan(world.view())
+
+    assert isinstance(step, Record)
+    [release] = step.releases
+    approved = find(release.conditions, "Approved")
+    assert approved is not None
+    assert (approved.status, approved.reason) == (True, "Approved")
+
+
+def test_the_oldest_approval_goes_first_whatever_its_version() -> None:
+    world = World(*ONE_STAGE)
+    world.registered(1)
+    world.registered(2)
+    world.wait(1)
+    world.approved(2)
+    world.look()
+    world.wait(1)
+    world.approved(1)
+
+    world.wait(60)
+
+    begun = [entry.version for entry in world.logged("StageBegun")]
+    assert begun == [2, 1]
