@@ -15,6 +15,7 @@
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -60,8 +61,6 @@ class Table:
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._name = name
-        # A policy version never changes, and every look needs one: each is read once.
-        self._known_policies: dict[str, dict[int, Policy]] = {}
 
     # ------------------------------------------------------------ for the loop
 
@@ -99,7 +98,9 @@ class Table:
             if _wish_key(v) in found
         }
         numbers = {spec.policy_version} | {each.policy_version for each in releases.values()}
-        return Records(head, spec, releases, wishes, self._policies(group, numbers))
+        policies = self._bodies(_group(group), [_policy_key(number) for number in numbers])
+        decoded = [_policy_version(body) for body in policies.values()]
+        return Records(head, spec, releases, wishes, {each.number: each.policy for each in decoded})
 
     def commit(self, record: Record) -> Head:
         """Write head, releases and log, or nothing. Raises `Conflict`."""
@@ -214,7 +215,7 @@ class Table:
         """One version of a group's policy."""
         key = _policy_key(number)
         body = self._bodies(_group(group), [key]).get(key)
-        return None if body is None else msgspec.json.decode(body, type=PolicyVersion)
+        return None if body is None else _policy_version(body)
 
     def head(self, group: str) -> Head | None:
         """The group's status; None before the first look."""
@@ -245,14 +246,6 @@ class Table:
         return [entry_of(item) for item in self._query(_group(group), "LOG#")]
 
     # ------------------------------------------------------------ plumbing
-
-    def _policies(self, group: str, numbers: set[int]) -> dict[int, Policy]:
-        known = self._known_policies.setdefault(group, {})
-        unknown = [_policy_key(number) for number in numbers if number not in known]
-        for body in self._bodies(_group(group), unknown).values():
-            found = msgspec.json.decode(body, type=PolicyVersion)
-            known[found.number] = found.policy
-        return {number: known[number] for number in numbers if number in known}
 
     def _bodies(self, pk: str, keys: list[str]) -> dict[str, str]:
         return {sk: item["body"]["S"] for sk, item in self._items(pk, keys).items()}
@@ -331,6 +324,12 @@ class Table:
             ConsistentRead=True,
         )
         return [item for page in pages for item in page["Items"]]
+
+
+@lru_cache(maxsize=128)
+def _policy_version(body: str) -> PolicyVersion:
+    """Every look reads the same few, and they are the longest of what it reads."""
+    return msgspec.json.decode(body, type=PolicyVersion)
 
 
 def entry_of(item: Item) -> Entry:
