@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sageops.conditions import find, phase
 from sageops.evidence import Counts, Minute, judge
 from sageops.model import Entry, Live, Release, StageRun
-from sageops.moves import current_run
+from sageops.moves import current_run, is_of_this_life
 from sageops.names import BESIDE, SHADOW, copies_image, served_image
 from sageops.policy import Evidence, Progressive, Stage
 from sageops.watch import criteria
@@ -389,6 +389,9 @@ def restless(world: World) -> Iterator[str]:
     for group, head in world.heads.items():
         if head.training is not None and not head.training.ended:
             yield f"{group} is in training"
+        wanted_at = world.training_wanted(group)
+        if wanted_at is not None and (head.training is None or head.training.wanted < wanted_at):
+            yield f"{group} is to be trained"
         for version in head.open:
             release = world.releases[group, version]
             if not _waits(world, release) and not _behind(world, release):
@@ -420,7 +423,7 @@ def _waits(world: World, release: Release) -> bool:
     paused = find(release.conditions, "Paused")
     if wish.paused is not None and paused is not None and paused.status:
         return True
-    heard = run.said is not None and run.said.at >= release.admitted_at
+    heard = run.said is not None and is_of_this_life(release, run.said)
     given = run.stage in wish.approvals or heard
     return (
         run.step == "gate"

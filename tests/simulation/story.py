@@ -391,8 +391,8 @@ def _shown(policy: Policy) -> str:
 def story(seed: int) -> Story:
     """The story of a seed."""
     chance = random.Random(seed)
-    calm = chance.random() < 0.06
-    groups = 1 if calm else chance.choices((1, 2, 3), (90, 8, 2))[0]
+    calm = chance.random() < 0.04
+    groups = 1 if calm else chance.choices((1, 2, 3), (92, 6, 2))[0]
     names = ("churn", "fraud", "price")[:groups]
     policies = tuple(_policy(chance, name, calm) for name in names)
     people = [item for policy in policies for item in _people(chance, policy, calm)]
@@ -413,7 +413,7 @@ _STAGES = {
 
 def _policy(chance: random.Random, group: str, calm: bool = False) -> Policy:
     wanted = chance.choices(
-        (("production",), ("staging", "production"), tuple(_STAGES)), (60, 36, 4)
+        (("production",), ("staging", "production"), tuple(_STAGES)), (66, 31, 3)
     )[0]
     stages = tuple(_stage(chance, group, name, calm) for name in wanted)
     # How often it is trained depends on how many nights a story takes.
@@ -491,7 +491,7 @@ def _people(chance: random.Random, policy: Policy, calm: bool) -> list[Item]:
     items: list[Item] = []
     at = 0.0
     # A first version is compared with nothing.
-    often = (25, 67, 8) if any(map(_compares, policy.stages)) else (64, 32, 4)
+    often = (35, 62, 3) if any(map(_compares, policy.stages)) else (71, 27, 2)
     for number in range(1, chance.choices((1, 2, 3), often)[0] + 1):
         label = f"{policy.group}.{number}"
         at += chance.choice((1.0, 5.0, 15.0, 30.0)) * chance.random()

@@ -22,7 +22,7 @@ from sageops.adapters.store import Table, entry_of
 from sageops.errors import Conflict, TroubleError
 from sageops.events import Cause, Malformed, parse
 from sageops.messages import Places, message
-from sageops.model import Entry, Head, Release, ReleaseSpec
+from sageops.model import Entry, GroupSpec, Head, Release, ReleaseSpec
 from sageops.moves import current_run
 from sageops.names import BESIDE
 from sageops.policy import Policy, Stage
@@ -1086,6 +1086,13 @@ class World:
         if row is None:
             return ReleaseSpec()
         return msgspec.json.decode(row["body"]["S"], type=ReleaseSpec)
+
+    def training_wanted(self, group: str) -> datetime | None:
+        """Since when a training is wanted that the policy in force knows how to start."""
+        row = self.items.get({"pk": {"S": f"GROUP#{group}"}, "sk": {"S": "SPEC"}})
+        if row is None or self.policy_of(group).training is None:
+            return None
+        return _decoded(row, GroupSpec).training_wanted
 
     def approval(self, group: str, version: int) -> str:
         """The package's approval in the registry; empty when it was deleted."""

@@ -17,7 +17,7 @@ from sageops.model import (
     View,
     Word,
 )
-from sageops.moves import entry, record, stop, to_step
+from sageops.moves import entry, is_of_this_life, record, stop, to_step
 from sageops.names import copied_image, copies_image
 from sageops.policy import Approvals, Stage
 from sageops.power import assess, traffic, warning
@@ -84,7 +84,7 @@ def _words(view: View, release: Release, run: StageRun) -> list[Word]:
     wish = view.records.wishes.get(release.version)
     given = wish.approvals.get(run.stage) if wish is not None else None
     words = [each for each in (given, run.said) if each is not None]
-    fresh = [each for each in words if each.at >= release.admitted_at]
+    fresh = [each for each in words if is_of_this_life(release, each)]
     return sorted(fresh, key=lambda each: each.at, reverse=True)
 
 

@@ -24,7 +24,15 @@ from sageops.model import (
     View,
     Word,
 )
-from sageops.moves import act, current_run, entry, has_ended, record, turn_back
+from sageops.moves import (
+    act,
+    current_run,
+    entry,
+    has_ended,
+    is_of_this_life,
+    record,
+    turn_back,
+)
 
 __all__ = ["heard", "is_word", "label", "show", "unheard"]
 
@@ -79,7 +87,7 @@ def heard(view: View, release: Release) -> Record | None:
     message = f"{message}: {word.why}" if word.why else f"{message}."
     if said.status.lower() == "approved":
         release = release.with_run(replace(run, said=word))
-    elif word.at >= release.admitted_at:
+    elif is_of_this_life(release, word):
         return turn_back(view, release, Stop("Aborted", "StageRejected", message, word.by))
     told = entry(view.now, release, "SaidInRegistry", message, stage=run.stage, by=word.by)
     return record(view, release, log=(told,))

@@ -246,7 +246,8 @@ class StageRun(Struct, frozen=True):
     asked for the new version in it; `smoked`: it has passed its smoke test there. `compared_since`
     is when both versions began to serve beside each other. `begun_at`: when it left its gate.
     `unwatched_minutes`: of the rollout, which the bake is to make up for. `said`: the latest word
-    by which somebody approved this stage in the registry.
+    by which somebody approved this stage in the registry. `decision_asked_at`: when a person was
+    last asked to decide, because the evidence does not.
     """
 
     stage: str
@@ -265,6 +266,7 @@ class StageRun(Struct, frozen=True):
     share: int = 0
     smoked: bool = False
     compared_since: datetime | None = None
+    decision_asked_at: datetime | None = None
     begun_at: datetime | None = None
     unwatched_minutes: int = 0
     said: Word | None = None

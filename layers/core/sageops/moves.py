@@ -22,6 +22,7 @@ from sageops.model import (
     Stop,
     View,
     Wait,
+    Word,
 )
 from sageops.names import at_home
 from sageops.policy import Policy, Stage
@@ -35,6 +36,7 @@ __all__ = [
     "errand",
     "go_live",
     "has_ended",
+    "is_of_this_life",
     "is_paused",
     "is_underway",
     "later",
@@ -72,6 +74,16 @@ _MOVING: frozenset[StageStep] = frozenset({"mirroring", "shifting", "deploying"}
 # How often an endpoint that moves or bakes is looked at when no event comes. SageMaker and
 # CloudWatch act and tell by themselves: this is for the events that were lost.
 _LOOK_MINUTES = 5
+
+
+# How far the clocks of those who write the times may be apart: the functions, the registry, the
+# command.
+_CLOCKS_APART = timedelta(seconds=30)
+
+
+def is_of_this_life(release: Release, word: Word) -> bool:
+    """Whether a word was said since the release was admitted, and not in an earlier life of it."""
+    return word.at >= release.admitted_at - _CLOCKS_APART
 
 
 def current_run(release: Release) -> StageRun:

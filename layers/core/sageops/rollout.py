@@ -20,6 +20,7 @@ from sageops.model import (
     PutAlarms,
     Record,
     Release,
+    Severity,
     ShiftTraffic,
     Smoke,
     StageRun,
@@ -243,18 +244,27 @@ def _act_on(
         why_back = Stop("RolledBack", found.reason, found.why, harm_since=run.asked_at)
         return stop(view, release, run, replace(why_back, facts=facts))
     why = f"{found.why} on {stage.target.endpoint}/v{release.version}"
-    blocked = find(release.conditions, "Blocked")
-    # What it was blocked by before has passed, or there would be no verdict.
-    is_told = blocked is not None and blocked.status and blocked.reason == "Undecided"
-    if found.person and not is_told:
+    if found.person and not _waits_for_a_decision(release):
         message = f"{stage.name} waits for a person: {why}."
-        held = with_condition(
-            untroubled(release, view.now), "Blocked", True, "Undecided", message, view.now
-        )
-        told = entry(view.now, release, "Undecided", message, severity="action", stage=stage.name)
+        # What it was blocked by before has passed, or there would be no verdict.
+        asked = untroubled(release.with_run(replace(run, decision_asked_at=view.now)), view.now)
+        held = with_condition(asked, "Blocked", True, "Undecided", message, view.now)
+        severity: Severity = "record" if _asked_before(run) else "action"
+        told = entry(view.now, release, "Undecided", message, severity=severity, stage=stage.name)
         return record(view, held, log=(told,))
     minutes = _HELD_MINUTES if found.person else _JUDGED_MINUTES
     return Wait(later(view.now, minutes=minutes), f"{release.name} in {stage.name}: {why}")
+
+
+def _waits_for_a_decision(release: Release) -> bool:
+    blocked = find(release.conditions, "Blocked")
+    return blocked is not None and blocked.status and blocked.reason == "Undecided"
+
+
+def _asked_before(run: StageRun) -> bool:
+    """Whether people were asked to decide on this step before some trouble came between."""
+    asked = run.decision_asked_at
+    return asked is not None and run.since is not None and asked >= run.since
 
 
 # ---------------------------------------------------------------- in the place of the present one

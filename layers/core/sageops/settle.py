@@ -184,8 +184,7 @@ def _asked(view: View, release: Release, run: StageRun, what: str, why: str) -> 
 def _answered(release: Release, now: datetime) -> Release:
     """Asking worked. Whether it helps is seen later: until then the tries stay counted."""
     blocked = find(release.conditions, "Blocked")
-    # What waits for a person still does when somebody else's change was put right meanwhile.
-    if blocked is not None and blocked.reason in ("KeepsFailing", "Undecided"):
+    if blocked is not None and blocked.reason == "KeepsFailing":
         return release
     return replace(untroubled(release, now), troubles=release.troubles)
 

@@ -1,12 +1,23 @@
 """What the fault simulation found, each as short as it can be told."""
 
+from datetime import timedelta
+
 import pytest
 from msgspec.structs import replace
 from sageops.evidence import Counts, Minute
-from sageops.model import UpdateEndpoint
+from sageops.model import UpdateEndpoint, Word
 from sageops.policy import Canary, Evidence, Progressive, RealTime, Shadow
 
-from tests.unit.core.world import ONE_STAGE, PRODUCTION, SMOKE, STAGES, World, stage, trouble
+from tests.unit.core.world import (
+    ONE_STAGE,
+    OWNER,
+    PRODUCTION,
+    SMOKE,
+    STAGES,
+    World,
+    stage,
+    trouble,
+)
 
 GOOD = Minute(Counts(900, 3), Counts(100, 0))
 BAD = Minute(Counts(900, 1), Counts(100, 5))
@@ -106,6 +117,41 @@ def test_who_is_to_decide_is_told_so_though_something_else_was_told_before() -> 
 
     assert len(world.told("Undecided")) == 1
     assert world.condition(2, "Blocked") == (True, "Undecided")
+
+
+def test_who_is_to_decide_is_asked_once_whatever_comes_between() -> None:
+    serving = RealTime("ml.m5.large", 10)
+    rollout = Progressive((50, 100), 30)
+    world = World(stage("production", PRODUCTION, serving=serving, rollout=rollout)).live(1)
+    world.approved(2)
+    world.wait(90)
+    assert world.condition(2, "Blocked") == (True, "Undecided")
+    world.cloud.unseen["churn-production"] = trouble("denied")
+    world.wait(20)
+    assert world.condition(2, "Blocked") == (True, "AccessDenied")
+
+    world.cloud.unseen.clear()
+    world.wait(60)
+
+    assert world.condition(2, "Blocked") == (True, "Undecided")
+    assert len(world.told("Undecided")) == 1
+
+
+@pytest.mark.parametrize(("seconds", "opens"), [(20, True), (120, False)])
+def test_a_word_counts_though_the_clock_of_who_admitted_the_release_is_fast(
+    seconds: int, opens: bool
+) -> None:
+    """Of an earlier life is only what was said well before the release was admitted."""
+    world = World().live(1)
+    world.approved(2)
+    world.wait(60)
+    assert world.step(2) == "gate"
+    said_at = world.release(2).admitted_at - timedelta(seconds=seconds)
+
+    world.wishes(2, approvals={"production": Word(OWNER, said_at)})
+    world.wait(5)
+
+    assert (world.step(2) != "gate") is opens
 
 
 @pytest.mark.parametrize("word", ["aborted", "rejected"])
