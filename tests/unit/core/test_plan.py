@@ -6,9 +6,11 @@ import pytest
 from msgspec.structs import replace
 from sageops.conditions import find
 from sageops.model import (
+    Act,
     Idle,
     Intent,
     LabelPackage,
+    Metric,
     PackageSeen,
     Phase,
     PinArtifact,
@@ -17,6 +19,7 @@ from sageops.model import (
     TrainingSeen,
     Wait,
 )
+from sageops.names import training_token
 from sageops.plan import LEASE, candidates, plan, to_describe
 from sageops.policy import Training
 
@@ -913,3 +916,91 @@ def test_the_oldest_approval_goes_first_whatever_its_version() -> None:
 
     begun = [entry.version for entry in world.logged("StageBegun")]
     assert begun == [2, 1]
+
+
+# ---------------------------------------------------------------- what is said of it
+
+
+def test_a_new_version_says_what_it_waits_for_and_with_which_figures() -> None:
+    world = World()
+    world.registered(1)
+    [package] = world.cloud.seen.values()
+    measured = replace(world.cloud.details[package.arn], metrics=(Metric("auc", 0.912345),))
+    world.cloud.details[package.arn] = measured
+
+    world.look()
+
+    [told] = world.told("Registered")
+    assert told.why == "Waits for somebody to approve or reject it in the registry."
+    assert told.facts == {"auc": "0.9123"}
+    approved = find(world.release(1).conditions, "Approved")
+    assert approved is not None
+    assert (approved.status, approved.reason) == (False, "PendingManualApproval")
+
+
+def test_a_version_approved_from_the_start_is_no_more_than_news() -> None:
+    world = World()
+    world.approved(1)
+
+    step = plan(world.view())
+
+    assert isinstance(step, Record)
+    assert [(entry.what, entry.severity) for entry in step.log] == [("Approved", "info")]
+    approved = find(step.releases[0].conditions, "Approved")
+    assert approved is not None
+    assert (approved.status, approved.reason) == (True, "Approved")
+
+
+def test_a_release_knows_why_it_was_stopped() -> None:
+    gone, unwanted = World().live(1).in_canary(2), World().live(1).in_canary(2)
+    del gone.cloud.seen[2]
+    unwanted.aborted(2)
+    gone.look()
+    unwanted.look()
+
+    stops = [world.release(2).run("production").stop for world in (gone, unwanted)]
+    assert [(stop.phase, stop.reason, stop.message, stop.by) for stop in stops if stop] == [
+        ("Failed", "PackageDeleted", "The package is gone from the registry.", "sageops"),
+        ("Aborted", "Aborted", f"{ON_CALL} aborted it.", ON_CALL),
+    ]
+
+
+def test_a_pause_that_nobody_wants_any_more_is_over() -> None:
+    """Whoever takes back the whole of what they wrote leaves no name."""
+    world = World()
+    world.registered(1)
+    world.look()
+    world.paused(1)
+    world.look()
+
+    world.store.wishes.clear()
+    world.look()
+
+    assert [each.by for each in world.told("Resumed")] == ["sageops"]
+
+
+def test_a_training_is_of_the_policys_pipeline_and_its_own_night() -> None:
+    world = World(training=TRAINING)
+    world.training_wanted()
+
+    step = plan(world.view())
+
+    wanted = world.store.spec.training_wanted
+    assert wanted is not None
+    assert isinstance(step, Act)
+    assert step.action == StartPipeline(
+        TRAINING.pipeline, training_token(GROUP, wanted.isoformat())
+    )
+
+
+def test_a_release_that_ended_is_closed_although_one_before_it_goes_on() -> None:
+    world = World()
+    world.registered(1)
+    world.registered(2)
+    world.look()
+    world.aborted(2)
+
+    world.wait(5)
+
+    assert world.store.head.open == (1,)
+    assert world.store.head.ended == {2: "Aborted"}
