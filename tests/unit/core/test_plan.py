@@ -985,6 +985,7 @@ def test_a_training_is_of_the_policys_pipeline_and_its_own_night() -> None:
 
     step = plan(world.view())
 
+    assert world.store.spec is not None
     wanted = world.store.spec.training_wanted
     assert wanted is not None
     assert isinstance(step, Act)
