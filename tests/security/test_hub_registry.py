@@ -25,7 +25,7 @@ READS = ("sagemaker:*", "s3:*", "kms:*", "ecr:*")
 def released(world: World) -> Iterator[tuple[Company, int]]:
     """A version that production serves, and that is in the hub's registry alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("local.simulator.registry._digest", lambda image: "")
+        patch.setattr("local.simulator.registry.image_digest", lambda image: "")
         it = made_by_template(world, "hubs", stage("production"), registry="hub")
         push(it)
         version = register(it, Model("shared"), image=image(it))

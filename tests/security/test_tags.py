@@ -18,7 +18,7 @@ QUICK = stage("production")
 @pytest.fixture(autouse=True)
 def untold(monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry does not say which images its packages mean."""
-    monkeypatch.setattr("local.simulator.registry._digest", lambda image: "")
+    monkeypatch.setattr("local.simulator.registry.image_digest", lambda image: "")
 
 
 def push(it: Company, account: str = HUB, tag: str = "1") -> str:
