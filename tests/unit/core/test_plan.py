@@ -21,7 +21,7 @@ from sageops.model import (
 )
 from sageops.names import training_token
 from sageops.plan import LEASE, candidates, plan, to_describe
-from sageops.policy import Training
+from sageops.policy import AllAtOnce, Training
 
 from tests.unit.core.world import (
     GROUP,
@@ -662,8 +662,7 @@ def test_a_running_training_is_looked_at_again() -> None:
 
     step = plan(world.view())
 
-    assert isinstance(step, Wait)
-    assert step.until == world.now + timedelta(minutes=10)
+    assert step == Wait(world.now + timedelta(minutes=10), "training runs")
 
 
 @pytest.mark.parametrize(
@@ -1005,3 +1004,35 @@ def test_a_release_that_ended_is_closed_although_one_before_it_goes_on() -> None
 
     assert world.store.head.open == (1,)
     assert world.store.head.ended == {2: "Aborted"}
+
+
+def test_a_live_stage_that_cannot_be_looked_at_is_tried_again() -> None:
+    world = World(*ONE_STAGE).live(1)
+    world.cloud.unseen["churn-production"] = trouble("denied")
+
+    step = plan(world.view())
+
+    assert isinstance(step, Wait)
+    assert step.until == world.now + timedelta(minutes=15)
+    assert step.why.startswith("production: ")
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_a_release_that_takes_too_long_says_where_it_is_and_what_holds_it(blocked: bool) -> None:
+    """Also behind another one that only waits for a person."""
+    late = replace(ONE_STAGE[0], deadline_minutes=30, rollout=AllAtOnce(bake_minutes=20))
+    world = World(late).live(1)
+    world.registered(2)
+    world.look()
+    world.in_canary(3)
+    if blocked:
+        world.cloud.unseen["churn-production"] = trouble("denied")
+
+    world.wait(40)
+
+    [told] = world.told("Stuck")
+    assert (told.version, told.stage, told.severity) == (3, "production", "alert")
+    step = "deploying" if blocked else "baking"
+    late_in = f"production has taken longer than 0:30:00, and is {step}."
+    assert told.why.startswith(late_in)
+    assert (told.why == late_in) is not blocked
