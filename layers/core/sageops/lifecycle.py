@@ -34,7 +34,7 @@ from sageops.moves import (
     turn_back,
 )
 
-__all__ = ["heard", "is_word", "label", "show", "unheard"]
+__all__ = ["heard", "is_word", "label", "said_before", "show", "unheard"]
 
 _WORDS = ("approved", "rejected")
 # A phase by another name, where its own is a person's word.
@@ -59,6 +59,18 @@ def show(view: View, release: Release) -> Act:
 def is_word(life_cycle: LifeCycle | None) -> bool:
     """Whether a person wrote it. Case does not matter: Studio's own stages are `Production`."""
     return life_cycle is not None and life_cycle.status.lower() in _WORDS
+
+
+def said_before(life_cycle: LifeCycle | None) -> str:
+    """What a new release begins with as its label: a person's word that is older than the release,
+    so that it is no news of it.
+
+    The registry has one LastModifiedTime for all of a package. Whoever approves a package anew
+    would give an old word the time of their approval.
+    """
+    if life_cycle is None or not is_word(life_cycle):
+        return ""
+    return _text(life_cycle)
 
 
 def unheard(release: Release, package: PackageSeen) -> bool:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sageops.advance import advance, pin
 from sageops.conditions import find, phase, with_condition
-from sageops.lifecycle import heard, label, show, unheard
+from sageops.lifecycle import heard, label, said_before, show, unheard
 from sageops.live import drift, live
 from sageops.model import (
     Approval,
@@ -188,6 +188,7 @@ def _admit(view: View, package: PackageSeen) -> Record:
         detail=detail,
         runs=tuple(StageRun(stage.name) for stage in policy.stages),
         approved_at=view.now if approved else None,
+        label=said_before(detail.life_cycle),
     )
     message = (
         f"Approved in the registry by {detail.modified_by}."

@@ -345,3 +345,21 @@ def test_the_release_is_shown_without_its_word() -> None:
     assert world.cloud.labels[world.release(1).package_arn] == LifeCycle(
         "production", "Declined", f"The package was rejected in the registry by {ON_CALL}."
     )
+
+
+def test_a_word_of_before_the_release_gets_no_new_time_from_who_approves_the_package_anew() -> None:
+    """The registry has one time and one author for all of a package: the latest."""
+    world = at_gate()
+    world.rejected(1)
+    world.wait(30)
+    assert world.phase(1) == "Rejected"
+    world.says_in_registry(1, by=ON_CALL)
+    world.wait(30)
+
+    world.approved(1)
+    world.wait(120)
+
+    assert (world.step(1), world.serves()) == ("gate", None)
+    world.says_in_registry(1, by=ON_CALL)
+    world.wait(120)
+    assert (world.phase(1), world.serves()) == ("Live", 1)
