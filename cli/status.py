@@ -13,7 +13,7 @@ from sageops.adapters.trouble import message_of
 from sageops.board import Row, rows
 from sageops.comparison import Progress
 from sageops.model import Release
-from sageops.moves import current_run
+from sageops.moves import MOVING, current_run
 from sageops.policy import Policy
 
 from cli.hub import Hub
@@ -21,8 +21,6 @@ from cli.hub import Hub
 __all__ = ["Bake", "Group", "look", "tree"]
 
 _WIDTH = 20
-# While two versions serve beside each other; paused, too, a person wants to know what to decide by.
-_MOVING = ("mirroring", "shifting", "deploying")
 _COLOURS = {
     "Live": "green",
     "RolledBack": "red",
@@ -68,7 +66,8 @@ def _group(hub: Hub, name: str, now: datetime) -> Group:
         if (bake := _bake(release, policies.get(release.policy_version), now)) is not None
     }
     found = rows(name, hub.table.head(name), releases)
-    moves = any(row.phase in ("Progressing", "Paused") and row.step in _MOVING for row in found)
+    # Paused, too, a person wants to know what to decide by.
+    moves = any(row.phase in ("Progressing", "Paused") and row.step in MOVING for row in found)
     progress, note = _progress(hub, name) if moves or bakes else ({}, "")
     return Group(name, found, bakes, progress, note)
 

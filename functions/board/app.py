@@ -16,7 +16,7 @@ from sageops.adapters.store import Table
 from sageops.board import Moving, Row, Setting, page, rows
 from sageops.comparison import judged_by, progress, verdict
 from sageops.model import Release
-from sageops.moves import current_run
+from sageops.moves import MOVING, current_run
 from sageops.names import observer_role_arn
 
 logger = Logger()
@@ -24,8 +24,6 @@ env = environment()
 session = boto3.Session()
 table = Table(session.client("dynamodb", config=CONFIG), env.table_name)
 targets = Targets(session, env.external_id, now, observer_role_arn)
-# While two versions serve beside each other.
-_COMPARED = ("mirroring", "shifting", "deploying")
 
 _ABOUT = """### SageOps
 Every model group: what is live in which stage, what is moving, how much of the traffic it has, the
@@ -67,7 +65,7 @@ def _theme(event: dict[str, Any]) -> Literal["light", "dark"]:
 def _moving(release: Release) -> Moving | None:
     """The figures of a rollout under way; None for a release that moves no traffic."""
     run = current_run(release)
-    if run.asked_at is None or run.step not in (*_COMPARED, "checking", "baking"):
+    if run.asked_at is None or run.step not in (*MOVING, "checking", "baking"):
         return None
     pushed = table.policy(release.group, release.policy_version)
     if pushed is None:
@@ -77,7 +75,7 @@ def _moving(release: Release) -> Moving | None:
         return None
     compared = begun[-1]
     wanted = judged_by(compared, pushed.policy.stage(run.stage))
-    if wanted is None or run.step not in _COMPARED:
+    if wanted is None or run.step not in MOVING:
         # After the rollout all of the traffic is the new version's: nothing is compared any more.
         return Moving(release.version, compared)
     return Moving(release.version, compared, verdict(compared, wanted))

@@ -32,6 +32,7 @@ from sageops.moves import (
     entry,
     errand,
     go_live,
+    goes_back,
     is_paused,
     later,
     look_again,
@@ -60,13 +61,12 @@ def advance(view: View, release: Release) -> Step:
         return _no_policy(view, release)
     run = current_run(release)
     stage = policy.stage(run.stage)
-    goes_back = run.step in ("stopping", "counting")
-    if not goes_back and is_paused(release) and stopped_before_it_began(run):
+    if not goes_back(run) and is_paused(release) and stopped_before_it_began(run):
         return Idle(f"{release.name} is paused in {run.stage}")
     held = _held(view, release)
     if held is not None:
         return held
-    if goes_back:
+    if goes_back(run):
         step = back(view, release, run, stage)
     else:
         step = _forward(view, release, run, stage, policy.approval)

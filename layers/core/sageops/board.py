@@ -18,7 +18,7 @@ from sageops.conditions import find, phase, reason
 from sageops.evidence import Verdict
 from sageops.links import model_version, report
 from sageops.model import Head, Live, Release
-from sageops.moves import current_run
+from sageops.moves import current_run, goes_back
 
 __all__ = ["Button", "Moving", "Row", "Setting", "page", "rows"]
 
@@ -116,7 +116,7 @@ def _buttons(release: Release) -> Iterable[Button]:
         question = f"Let {name} go on in {run.stage} without waiting any longer?"
         yield Button("promote", "Promote now", question, run.stage)
     paused, blocked = find(release.conditions, "Paused"), find(release.conditions, "Blocked")
-    if run.step in ("stopping", "counting"):
+    if goes_back(run):
         return
     if paused is not None and paused.status:
         yield Button("resume", "Resume", f"Let {name} go on?", primary=True)

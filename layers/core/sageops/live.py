@@ -22,6 +22,7 @@ from sageops.moves import (
     current_run,
     entry,
     errand,
+    goes_back,
     has_ended,
     is_underway,
     later,
@@ -52,7 +53,7 @@ def live(view: View) -> Step | None:
 
 def _turns_back(view: View, release: Release) -> bool:
     """Whether the release is being taken back in some stage."""
-    return _is_open(view, release) and current_run(release).step in ("stopping", "counting")
+    return _is_open(view, release) and goes_back(current_run(release))
 
 
 def _is_open(view: View, release: Release) -> bool:

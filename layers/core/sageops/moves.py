@@ -28,6 +28,7 @@ from sageops.names import at_home
 from sageops.policy import Policy, Stage
 
 __all__ = [
+    "MOVING",
     "WATCH",
     "act",
     "current_run",
@@ -35,6 +36,7 @@ __all__ = [
     "entry",
     "errand",
     "go_live",
+    "goes_back",
     "has_ended",
     "is_of_this_life",
     "is_paused",
@@ -69,8 +71,8 @@ _BEFORE: frozenset[StageStep] = frozenset(
         "alarming",
     }
 )
-# Those in which the endpoint is moved, from the first update on.
-_MOVING: frozenset[StageStep] = frozenset({"mirroring", "shifting", "deploying"})
+# Those in which the endpoint is moved, from the first update on: while two versions serve there.
+MOVING: frozenset[StageStep] = frozenset({"mirroring", "shifting", "deploying"})
 # How often an endpoint that moves or bakes is looked at when no event comes. SageMaker and
 # CloudWatch act and tell by themselves: this is for the events that were lost.
 _LOOK_MINUTES = 5
@@ -90,8 +92,13 @@ def current_run(release: Release) -> StageRun:
     """The stage that the release is in: the one that is being taken back, else the first that is
     not live, else the last."""
     ahead = [run for run in release.runs if run.step != "live"]
-    back = [run for run in ahead if run.step in ("stopping", "counting")]
+    back = [run for run in ahead if goes_back(run)]
     return (back or ahead or release.runs[-1:])[0]
+
+
+def goes_back(run: StageRun) -> bool:
+    """Whether the stage is being taken back."""
+    return run.step in ("stopping", "counting")
 
 
 def is_underway(release: Release) -> bool:
@@ -101,7 +108,7 @@ def is_underway(release: Release) -> bool:
 
 def stopped_before_it_began(run: StageRun) -> bool:
     """Whether a stop at this point leaves nothing to undo."""
-    return run.step in _BEFORE or (run.step in _MOVING and run.asked_at is None)
+    return run.step in _BEFORE or (run.step in MOVING and run.asked_at is None)
 
 
 def has_ended(release: Release) -> bool:

@@ -33,6 +33,7 @@ from sageops.moves import (
     act,
     current_run,
     entry,
+    goes_back,
     has_ended,
     is_paused,
     is_underway,
@@ -372,7 +373,7 @@ def _running(view: View) -> list[Release]:
     return [
         release
         for release in _open(view)
-        if not has_ended(release) and current_run(release).step not in ("stopping", "counting")
+        if not has_ended(release) and not goes_back(current_run(release))
     ]
 
 
