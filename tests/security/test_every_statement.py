@@ -237,24 +237,25 @@ def calls(service: str, operation: str, **parameters: Any) -> Occasion:
 
 def approves(world: World) -> None:
     """The opposite: with the refusal gone, a role of ours could approve."""
-    it = world.company
-    arn = it.outputs[HUB]["ReconcileRoleArn"]
-    package = f"arn:aws:sagemaker:{REGION}:{HUB}:model-package/models/1"
-    context = {"sagemaker:ModelApprovalStatus": ["Approved"]}
-    found = it.cloud.authorization.permits(arn, "sagemaker:UpdateModelPackage", package, context)
-    if found.allowed:
+    if _may_update_a_package(world, "sagemaker:ModelApprovalStatus"):
         raise PermissionError("it may approve")
 
 
 def opens_gates(world: World) -> None:
     """The opposite: with the refusal gone, a role of ours could open a gate in the registry."""
+    if _may_update_a_package(world, "sagemaker:ModelLifeCycle:StageStatus"):
+        raise PermissionError("it may open a gate")
+
+
+def _may_update_a_package(world: World, to_approved: str) -> bool:
+    """Whether `reconcile` may set what the condition key stands for to Approved."""
     it = world.company
     arn = it.outputs[HUB]["ReconcileRoleArn"]
     package = f"arn:aws:sagemaker:{REGION}:{HUB}:model-package/models/1"
-    context = {"sagemaker:ModelLifeCycle:StageStatus": ["Approved"]}
-    found = it.cloud.authorization.permits(arn, "sagemaker:UpdateModelPackage", package, context)
-    if found.allowed:
-        raise PermissionError("it may open a gate")
+    context = {to_approved: ["Approved"]}
+    return it.cloud.authorization.permits(
+        arn, "sagemaker:UpdateModelPackage", package, context
+    ).allowed
 
 
 def registers(world: World) -> None:
