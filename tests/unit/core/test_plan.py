@@ -1036,3 +1036,22 @@ def test_a_release_that_takes_too_long_says_where_it_is_and_what_holds_it(blocke
     late_in = f"production has taken longer than 0:30:00, and is {step}."
     assert told.why.startswith(late_in)
     assert (told.why == late_in) is not blocked
+
+
+@pytest.mark.parametrize(
+    ("of", "version", "stage"), [(f"{GROUP}/2", 2, "production"), (GROUP, None, None)]
+)
+def test_a_step_whose_worker_is_gone_is_in_the_log(
+    of: str, version: int | None, stage: str | None
+) -> None:
+    """Under its release and the stage that it is in, or under the group."""
+    world = World().live(1).in_canary(2)
+    begun = Intent("UpdateEndpoint", of, world.now - LEASE)
+    world.store.head = replace(world.store.head, intent=begun)
+
+    step = plan(world.view())
+
+    assert isinstance(step, Record)
+    [told] = step.log
+    assert (told.what, told.version, told.stage) == ("Interrupted", version, stage)
+    assert told.why.startswith(f"UpdateEndpoint of {of} was begun and not recorded")
