@@ -193,6 +193,7 @@ def check_policy(document: Any) -> None:
 @settings(max_examples=POLICY_BATCHES)
 @given(seeds)
 @example(10_966_033_544)  # a regular expression with `[[`, of which Python warned
+@example(38_233)  # a share that is not a number
 def test_a_tampered_policy_is_refused_in_words_or_is_one(seed: int) -> None:
     for document in batch(POLICIES, seed):
         check_policy(document)

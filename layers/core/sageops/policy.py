@@ -6,6 +6,7 @@ the botocore service model and the page 'Deployment guardrails' (UpdateEndpoint.
 """
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -355,10 +356,12 @@ def _bounds(value: Any, meta: Meta, path: Path) -> Iterator[Problem]:
     because = f", {meta.description}" if meta.description else ""
     if meta.ge is not None and value < meta.ge:
         yield Problem(path, f"{value} is below {meta.ge}{because}")
-    if meta.gt is not None and not value > meta.gt:  # so that NaN is refused too
+    if meta.gt is not None and value <= meta.gt:
         yield Problem(path, f"{value} is not above {meta.gt}{because}")
     if meta.le is not None and value > meta.le:
         yield Problem(path, f"{value} is above {meta.le}{because}")
+    if meta.lt is not None and value >= meta.lt:
+        yield Problem(path, f"{value} is not below {meta.lt}{because}")
     if meta.min_length is not None and len(value) < meta.min_length:
         yield Problem(path, f"needs at least {meta.min_length}, has {len(value)}{because}")
     if meta.max_length is not None and len(value) > meta.max_length:
@@ -378,7 +381,10 @@ _KINDS: Mapping[Any, str] = {
 def _is_a(value: object, type_: Any) -> bool:
     if isinstance(value, bool):
         return type_ is bool
-    return isinstance(value, int | float if type_ is float else type_)
+    if type_ is float:
+        # NaN and the infinities are none, though Python calls them so.
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    return isinstance(value, type_)
 
 
 def _fields(type_: type[Struct]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Policies: every problem of a document, at once, each with its path and what would be right."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -323,8 +324,53 @@ def test_a_strategy_that_is_no_text_is_a_problem(strategy: object) -> None:
     assert "is none of all_at_once, canary, linear, rolling, progressive" in found
 
 
-def test_not_a_number_is_a_problem() -> None:
-    assert problems(document(checks__alarms__error_percent=float("nan")))
+ROLLOUTS = ("all_at_once", "canary", "linear", "rolling", "progressive")
+NUMBERS = (
+    *(0, -1, 1, 2, 5, 10, 50, 100, 101, 0.2, -0.0, 1e308, 10**400, -(10**400), 2**63, True),
+    *(float("nan"), float("inf"), float("-inf")),
+)
+
+
+def _numbers(at: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a document that holds a number: its holder and its key."""
+    for key, each in at.items() if isinstance(at, dict) else enumerate(at):
+        if isinstance(each, dict | list | tuple):
+            yield from _numbers(each)
+        elif isinstance(each, int | float) and not isinstance(each, bool):
+            yield at, key
+
+
+@pytest.mark.parametrize("strategy", ROLLOUTS)
+def test_every_number_is_taken_or_refused_in_words(strategy: str) -> None:
+    objectives = {"server_errors": 0.5, "client_errors": 0.5, "slow": 2}
+    said = document(
+        rollout={"strategy": strategy},
+        shadow={"percent": 50, "minutes": 30},
+        checks__evidence={"objectives": objectives, "slow_ms": 100},
+    )
+    policy, found = check(said)
+    assert policy is not None, found
+    # With every default written out.
+    whole = msgspec.json.decode(msgspec.json.encode(policy))
+    places = list(_numbers(whole))
+    assert len(places) >= 17
+
+    for holder, key in places:
+        was = holder[key]
+        for number in NUMBERS:
+            holder[key] = number
+            policy, found = check(whole)
+            assert (policy is None) == bool(found)
+            if policy is not None:
+                assert msgspec.json.decode(msgspec.json.encode(policy), type=Policy) == policy
+        holder[key] = was
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_not_a_finite_number_is_a_problem(number: float) -> None:
+    [found] = problems(document(checks__evidence={"negligible_percent": number}))
+
+    assert found == f"stages[0].checks.evidence.negligible_percent: {number} is not a number"
 
 
 @pytest.mark.parametrize("expect", ["a{99999999999999999999}", "(" * 5000 + ")" * 5000])
