@@ -302,7 +302,7 @@ class Lambdas:
         if self._breaks_now(function, "before"):
             return "null", "", self._lost(function, "before")
         try:
-            sandbox = self._sandbox(function)
+            sandbox = self.environment(function)
         except _InitialisationError as error:
             return "null", "", error.cause
         received, context = json.loads(sent), _context(function, request_id)
@@ -311,7 +311,9 @@ class Lambdas:
             failure = self._lost(function, "after")
         return result or "null", log, failure
 
-    def _sandbox(self, function: Function) -> Sandbox:
+    def environment(self, function: Function) -> Sandbox:
+        """The execution environment of the function's next call, made where there is none. Raises
+        `_InitialisationError`."""
         born, sandbox = self._sandboxes.get(function.arn, (self.clock.now, None))
         if sandbox is None or self.clock.now - born >= _ENVIRONMENT_LIFETIME:
             self.principals.check_assumable(function.role, "lambda.amazonaws.com")

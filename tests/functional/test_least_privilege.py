@@ -83,7 +83,7 @@ FOR_OTHER_OCCASIONS: set[Permission] = {
     ("ScheduleRole", "sqs:SendMessage"),
     ("ScheduleRole", "kms:Decrypt"),
     ("ScheduleRole", "kms:GenerateDataKey"),
-    # An artefact of more than 5 GiB: `tests/unit/adapters/test_artifacts.py`.
+    # An artefact that is copied in parts: `tests/security/test_every_statement.py`.
     ("sageops-target-eu-west-1", "s3:ListBucketMultipartUploads"),
     ("sageops-target-eu-west-1", "s3:ListMultipartUploadParts"),
     *(

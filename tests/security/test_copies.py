@@ -1,5 +1,6 @@
 """Production's registry stands alone: the package is there, with all that it needs, unapproved."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -9,10 +10,21 @@ from local.authorization import remove_statement
 from local.company import ACCOUNTS, HUB, PRODUCTION, REGION, Company
 from local.simulator.site import ServiceError
 from tests.functional.conftest import Group
-from tests.functional.world import STAGING, World, entries, go, mail, register, stage, to_gate
+from tests.functional.world import (
+    STAGING,
+    Model,
+    World,
+    entries,
+    go,
+    mail,
+    register,
+    stage,
+    to_gate,
+)
 
 GATED = stage("production", gate="manual")
 QUICK = stage("production")
+PART = 5 << 20  # the least that S3 takes for a part that is not the last
 
 
 def packages(it: Company, account: str = PRODUCTION) -> list[Any]:
@@ -97,6 +109,58 @@ def test_the_package_is_in_the_targets_registry_with_all_that_it_needs(
     assert "sageops-target" in copy["CreatedBy"]["IamIdentity"]["Arn"]
     [told] = [each for each in it.log() if each.what == "PackageRegistered"]
     assert told.why == copy["ModelPackageArn"]
+
+
+class Large(Model):
+    """A model of three parts, the last a small one."""
+
+    @property
+    def artefact(self) -> bytes:
+        return super().artefact.ljust(2 * PART + 1000)
+
+
+def test_a_large_artefact_is_copied_in_parts_some_at_each_step(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = group(QUICK)
+    lambdas = it.cloud.lambdas
+    lambdas.freeze()
+    loaded = lambdas.environment(lambdas.find("reconcile")).modules["sageops.adapters.artifacts"]
+    monkeypatch.setattr(loaded, "_PART", PART)
+    monkeypatch.setattr(loaded, "_IN_ONE_CALL", 1)
+    model = Large()
+    version = go(it, model)
+
+    release = it.release(version)
+    assert release is not None
+    assert release.artifact is not None
+    parts = [model.artefact[begin : begin + PART] for begin in range(0, 2 * PART + 1000, PART)]
+    sums = b"".join(hashlib.sha256(part).digest() for part in parts)
+    assert release.artifact.sha256 == f"{hashlib.sha256(sums).hexdigest()}-3"
+    [copy] = packages(it)
+    [container] = copy["InferenceSpecification"]["Containers"]
+    assert it.cloud.read(PRODUCTION, container["ModelDataUrl"]) == model.artefact
+    steps = [each.why for each in it.log() if each.what in ("Pinning", "Copying")]
+    url = release.artifact.url
+    assert steps[:2] == [f"1 of 3 parts of {url}.", f"2 of 3 parts of {url}."]
+    assert steps[-1] == f"2 of 3 parts of {container['ModelDataUrl']}."
+    # Nothing is left lying about.
+    for account, made in it.outputs.items():
+        bucket = made["ModelBucketName" if account == HUB else "ArtifactBucketName"]
+        s3 = it.cloud.client("s3", account)
+        assert s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
+def test_an_artefact_that_somebody_tagged_is_copied_without_its_tags(group: Group) -> None:
+    it = group(QUICK)
+    version = register(it)
+    bucket = it.outputs[HUB]["ModelBucketName"]
+    tags = {"TagSet": [{"Key": "team", "Value": "retention"}]}
+    key = f"{it.group}/good/model.tar.gz"
+    it.cloud.client("s3").put_object_tagging(Bucket=bucket, Key=key, Tagging=tags)
+    it.decide(version, "Approved")
+
+    it.wait_until(version, "Live", hours=1)
 
 
 def test_each_version_is_registered_once_in_each_account(group: Group, world: World) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 
+from tests.simulation.clients import small_parts
 from tests.simulation.every_call import HOWS, STORIES, cut_off
 from tests.simulation.played import Played, play, replayed, shortened
 from tests.simulation.shrink import only
@@ -32,9 +33,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", help="with --seed: the positions of the items to play")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(arguments)
-    if given.seed is not None:
-        return _one(given.seed, given.only)
-    return _many(range(given.first, given.first + given.seeds), given.processes)
+    with small_parts():
+        if given.seed is not None:
+            return _one(given.seed, given.only)
+        return _many(range(given.first, given.first + given.seeds), given.processes)
 
 
 def _one(seed: int, positions: str | None) -> int:
@@ -58,7 +60,8 @@ def _many(seeds: range, processes: int) -> int:
     began = time.monotonic()
     steps, injected, failed = 0, Counter[str](), list[Played]()
     thorough = len(seeds) >= _ENOUGH
-    with multiprocessing.Pool(processes) as pool:
+    # A fork plays by the same rules as this process.
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
         each = itertools.product(STORIES, CHANGES) if thorough else ()
         calls = pool.imap(_cut_off, each)
         for result in pool.imap_unordered(play, seeds, chunksize=10):

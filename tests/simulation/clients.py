@@ -9,11 +9,15 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
+
+from sageops.adapters import artifacts
 
 from local.simulator.registry import image_digest
 from local.simulator.service import Simulator
@@ -23,26 +27,54 @@ from tests.simulation.dynamodb import Client as DynamoDb
 from tests.simulation.dynamodb import Items
 from tests.simulation.wire import Credentials, Wire
 
-__all__ = ["Bucket", "Services", "Session"]
+__all__ = ["PART", "Bucket", "Services", "Session", "small_parts", "sums_of_parts"]
 
 _SESSION_LASTS = timedelta(hours=1)
 # How long ECR takes to copy an image from the hub's registry.
 _PULL_TAKES = timedelta(seconds=90)
 _PERIOD = 60
+# Bytes of a part. An artefact of more is copied in parts, two at each step.
+PART = 32
 # Of a series in one page of GetMetricData; CloudWatch's own limit is of all series together.
 _ONE_PAGE = 30
 
 
+@contextmanager
+def small_parts() -> Iterator[None]:
+    """Artefacts of few bytes are large ones, and their parts are copied in order, one after the
+    other: threads take turns as they like, and a world is to be the same each time."""
+
+    def in_order(copied: Any, numbers: Any) -> Any:
+        return dict(map(copied, numbers))
+
+    with patch.multiple(artifacts, _PART=PART, _IN_ONE_CALL=2, _at_once=in_order):
+        yield
+
+
+@dataclass
+class Upload:
+    """An upload that is not finished: what it is to be, and the parts that are there."""
+
+    name: str
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
 @dataclass
 class Bucket:
-    """All of S3: the objects by `bucket/key`. Some carry the SHA-256 that S3 states."""
+    """All of S3: the objects by `bucket/key`, and the uploads that are not finished. Some objects
+    carry the SHA-256 that S3 states; `made_of` says how many parts those have that are made of
+    them."""
 
     objects: dict[str, bytes] = field(default_factory=dict)
     stated: set[str] = field(default_factory=set)
+    made_of: dict[str, int] = field(default_factory=dict)
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    begun: int = 0
 
-    def put(self, name: str, body: bytes, stated: bool) -> None:
+    def put(self, name: str, body: bytes, stated: bool, parts: int = 0) -> None:
         self.objects[name] = body
         (self.stated.add if stated else self.stated.discard)(name)
+        self.made_of[name] = parts
 
     def get(self, name: str) -> bytes:
         if name not in self.objects:
@@ -55,8 +87,27 @@ class Bucket:
     def checksum(self, name: str) -> dict[str, str]:
         if name not in self.stated:
             return {}
-        digest = hashlib.sha256(self.objects[name]).digest()
-        return {"ChecksumSHA256": base64.b64encode(digest).decode()}
+        if not self.made_of[name]:
+            return {"ChecksumSHA256": sum_of(self.objects[name])}
+        return {
+            "ChecksumSHA256": f"{sum_of(sums_of_parts(self.objects[name]))}-{self.made_of[name]}",
+            "ChecksumType": "COMPOSITE",
+        }
+
+    def upload(self, upload_id: str) -> Upload:
+        if upload_id not in self.uploads:
+            raise ServiceError("NoSuchUpload", "The specified upload does not exist.", 404)
+        return self.uploads[upload_id]
+
+
+def sum_of(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def sums_of_parts(body: bytes) -> bytes:
+    """The SHA-256s of an object's parts, one after the other."""
+    parts = (body[begin : begin + PART] for begin in range(0, len(body), PART))
+    return b"".join(hashlib.sha256(part).digest() for part in parts)
 
 
 @dataclass
@@ -223,10 +274,91 @@ class _S3(_Client):
 
         return self._call("s3:CopyObject", parameters, do)
 
+    def create_multipart_upload(self, **parameters: Any) -> Any:
+        def do() -> Any:
+            bucket = self.services.bucket
+            bucket.begun += 1
+            upload = f"upload-{bucket.begun}"
+            bucket.uploads[upload] = Upload(f"{parameters['Bucket']}/{parameters['Key']}")
+            return {"UploadId": upload}
+
+        return self._call("s3:CreateMultipartUpload", parameters, do)
+
+    def list_multipart_uploads(self, **parameters: Any) -> Any:
+        begins = f"{parameters['Bucket']}/{parameters['Prefix']}"
+
+        def do() -> Any:
+            found = self.services.bucket.uploads.items()
+            keys = ((name, each.name) for name, each in found if each.name.startswith(begins))
+            return {
+                "Uploads": [
+                    {"UploadId": upload, "Key": name.partition("/")[2]} for upload, name in keys
+                ]
+            }
+
+        return self._call("s3:ListMultipartUploads", parameters, do)
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_parts"
+
+        def paginate(**parameters: Any) -> Iterator[Any]:
+            def do() -> Any:
+                held = self.services.bucket.upload(parameters["UploadId"]).parts
+                return {
+                    "Parts": [_told_part(body, PartNumber=number) for number, body in held.items()]
+                }
+
+            yield self._call("s3:ListParts", parameters, do)
+
+        return SimpleNamespace(paginate=paginate)
+
+    def upload_part_copy(self, **parameters: Any) -> Any:
+        source = f"{parameters['CopySource']['Bucket']}/{parameters['CopySource']['Key']}"
+        begin, _, end = parameters["CopySourceRange"].removeprefix("bytes=").partition("-")
+
+        def do() -> Any:
+            body = self.services.bucket.get(source)
+            self._check(parameters["CopySourceIfMatch"], source)
+            part = body[int(begin) : int(end) + 1]
+            upload = self.services.bucket.upload(parameters["UploadId"])
+            upload.parts[parameters["PartNumber"]] = part
+            return {"CopyPartResult": _told_part(part)}
+
+        return self._call("s3:UploadPartCopy", parameters, do)
+
+    def complete_multipart_upload(self, **parameters: Any) -> Any:
+        def do() -> Any:
+            bucket = self.services.bucket
+            upload = bucket.upload(parameters["UploadId"])
+            said = parameters["MultipartUpload"]["Parts"]
+            held = [
+                _told_part(body, PartNumber=number) for number, body in sorted(upload.parts.items())
+            ]
+            if said != held:
+                raise ServiceError("InvalidPart", "One or more parts could not be found.", 400)
+            body = b"".join(body for _, body in sorted(upload.parts.items()))
+            bucket.put(upload.name, body, stated=True, parts=len(upload.parts))
+            del bucket.uploads[parameters["UploadId"]]
+            return {}
+
+        return self._call("s3:CompleteMultipartUpload", parameters, do)
+
+    def abort_multipart_upload(self, **parameters: Any) -> Any:
+        def do() -> Any:
+            self.services.bucket.upload(parameters["UploadId"])
+            del self.services.bucket.uploads[parameters["UploadId"]]
+
+        return self._call("s3:AbortMultipartUpload", parameters, do)
+
     def _check(self, etag: str | None, name: str) -> None:
         if etag not in (None, self.services.bucket.etag(name)):
             message = "At least one of the pre-conditions you specified did not hold"
             raise ServiceError("PreconditionFailed", message, 412)
+
+
+def _told_part(body: bytes, **more: Any) -> Document:
+    etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+    return {**more, "ETag": etag, "ChecksumSHA256": sum_of(body)}
 
 
 @dataclass

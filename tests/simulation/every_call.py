@@ -89,6 +89,8 @@ _GOOD = Registers(25, "churn", "churn.2", "good", approved=True)
 
 STORIES: dict[str, Story] = {
     "the first goes live": FIRST,
+    # Of a seed that makes the first version's artefact a large one.
+    "the first goes live, in parts": replace(FIRST, seed=2),
     "the first fails": replace(
         FIRST, items=(Registers(2, "churn", "churn.1", "rude", approved=True), _GATE)
     ),
@@ -127,8 +129,8 @@ def cut_off(
     the world that it leaves: empty, or an invariant, another end, a fault that was not injected."""
     story = STORIES[name]
     usual = undisturbed(story)
-    before = 0
-    if story is not FIRST and story.items[: len(FIRST.items)] == FIRST.items:
+    before, beginning = 0, len(FIRST.items)
+    if len(story.items) > beginning and story.items[:beginning] == FIRST.items:
         before = undisturbed(replace(story, items=FIRST.items)).wire.counts[operation]
     for occurrence in range(before + 1, usual.wire.counts[operation] + 1, every):
         for how in hows:

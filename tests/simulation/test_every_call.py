@@ -22,6 +22,7 @@ def test_the_stories_come_to_everything_that_a_release_can_come_to() -> None:
     assert {name: world.violation for name, world in worlds.items()} == dict.fromkeys(STORIES, "")
     assert {name: _came_to(ends(world)) for name, world in worlds.items()} == {
         "the first goes live": ("churn-production-v1 InService", ["Live"]),
+        "the first goes live, in parts": ("churn-production-v1 InService", ["Live"]),
         "the first fails": ("", ["RolledBack"]),
         "taken back after its smoke test": (
             "churn-production-v1 InService",

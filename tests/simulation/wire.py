@@ -27,6 +27,10 @@ _NEAR = 20
 CHANGES = frozenset(
     {
         "s3:CopyObject",
+        "s3:CreateMultipartUpload",
+        "s3:UploadPartCopy",
+        "s3:CompleteMultipartUpload",
+        "s3:AbortMultipartUpload",
         "sagemaker:CreateModelPackageGroup",
         "sagemaker:CreateModelPackage",
         "sagemaker:CreateModel",

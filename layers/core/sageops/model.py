@@ -80,6 +80,7 @@ __all__ = [
     "Training",
     "TrainingSeen",
     "Trouble",
+    "Underway",
     "UpdateEndpoint",
     "VariantSeen",
     "View",
@@ -151,7 +152,11 @@ class Condition(Struct, frozen=True):
 
 
 class Artifact(Struct, frozen=True):
-    """The bytes of a package, pinned as soon as it was approved. `sha256` is hexadecimal."""
+    """The bytes of a package, pinned as soon as it was approved.
+
+    `sha256` is hexadecimal; with `-<parts>` behind it, that of the SHA-256s of the parts, as S3
+    writes it.
+    """
 
     url: str
     etag: str
@@ -746,6 +751,13 @@ class Copied(Struct, frozen=True, tag=True):
     sha256: str
 
 
+class Underway(Struct, frozen=True, tag=True):
+    """`done` parts of `of` are there: the same action goes on with the rest."""
+
+    done: int
+    of: int
+
+
 class Pulled(Struct, frozen=True, tag=True):
     """`there`: the target's registry has the image; without it ECR was asked, and is at it."""
 
@@ -773,7 +785,7 @@ class Started(Struct, frozen=True, tag=True):
     execution_arn: str
 
 
-Outcome = Done | Pinned | Copied | Pulled | Registered | Smoked | Harmed | Started
+Outcome = Done | Pinned | Copied | Underway | Pulled | Registered | Smoked | Harmed | Started
 
 
 class Record(Struct, frozen=True):

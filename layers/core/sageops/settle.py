@@ -39,6 +39,7 @@ from sageops.model import (
     Stop,
     Training,
     Trouble,
+    Underway,
     UpdateEndpoint,
     View,
 )
@@ -106,6 +107,12 @@ def _after_release(
             detail = replace(release.detail, image=image)
             pinned = untroubled(replace(release, artifact=artifact, detail=detail), view.now)
             return record(view, pinned, log=(told,))
+        case PinArtifact(url=url), Underway(done, of):
+            told = entry(view.now, release, "Pinning", f"{done} of {of} parts of {url}.")
+            return record(view, untroubled(release, view.now), log=(told,))
+        case CopyArtifact(destination=destination), Underway(done, of):
+            why = f"{done} of {of} parts of {destination}."
+            return _next_step(view, release, run, run.step, "Copying", why)
         case CopyArtifact(artifact=artifact, destination=destination), Copied(sha256):
             return _copied(view, release, run, artifact.sha256, sha256, destination)
         case PullImage(destination=destination), Pulled(True):

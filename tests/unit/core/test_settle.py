@@ -78,6 +78,59 @@ def test_an_artefact_overwritten_since_it_was_pinned_fails_the_release() -> None
     assert world.serves("staging") == 1
 
 
+def test_what_is_done_in_parts_goes_on_at_once() -> None:
+    world = World(*ONE_STAGE)
+    world.cloud.parts_left = {PinArtifact: 3, CopyArtifact: 2}
+    world.approved(1)
+    world.look()
+
+    url = f"s3://sageops-artifacts-{PRODUCTION}-eu-west-1/churn/1/{1:064x}"[:-48]
+    assert [each.why for each in world.store.log if each.what in ("Pinning", "Copying")] == [
+        "8 of 10 parts of s3://models/churn/1/model.tar.gz.",
+        "9 of 10 parts of s3://models/churn/1/model.tar.gz.",
+        f"9 of 10 parts of {url}/model.tar.gz.",
+    ]
+    assert world.release(1).runs[0].step == "deploying"
+    world.wait(60)
+    assert world.phase(1) == "Live"
+
+
+def test_somebody_may_abort_between_two_parts() -> None:
+    world = World(*ONE_STAGE)
+    world.cloud.parts_left = {CopyArtifact: 9}
+    world.cloud.afterwards[CopyArtifact] = lambda: world.aborted(1)
+    world.approved(1)
+
+    world.wait(60)
+
+    assert world.phase(1) == "Aborted"
+    assert world.cloud.effects["CopyArtifact"] == 1
+    assert world.cloud.copies == {}
+
+
+def test_what_was_blocked_is_so_no_longer_when_a_part_is_done() -> None:
+    world = World(*ONE_STAGE)
+    world.approved(1)
+    world.cloud.troubles[CopyArtifact] = trouble("denied")
+    world.wait(5)
+    assert world.condition(1, "Blocked") == (True, "AccessDenied")
+
+    world.cloud.troubles.clear()
+    world.cloud.parts_left = {CopyArtifact: 2}
+    seen: list[object] = []
+
+    def the_next_begins() -> None:
+        seen.append(world.condition(1, "Blocked"))
+
+    def one_is_done() -> None:
+        world.cloud.before[CopyArtifact] = the_next_begins
+
+    world.cloud.afterwards[CopyArtifact] = one_is_done
+    world.wait(30)
+
+    assert seen == [(False, "Passed")]
+
+
 def test_the_log_says_what_each_step_made() -> None:
     world = World(*ONE_STAGE).live(1)
 

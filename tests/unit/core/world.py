@@ -67,6 +67,7 @@ from sageops.model import (
     StartPipeline,
     TrainingSeen,
     Trouble,
+    Underway,
     UpdateEndpoint,
     VariantSeen,
     View,
@@ -178,6 +179,8 @@ class InMemoryCloud:
     # What goes wrong, for as long as it stands here.
     troubles: dict[type, Trouble] = field(default_factory=dict)
     unseen: dict[str, Trouble] = field(default_factory=dict)
+    # Of an action that is done in ten parts, how many are left.
+    parts_left: dict[type, int] = field(default_factory=dict)
     smoke_problem: str = ""
     # What an endpoint's variant is called in place of ours.
     foreign_variant: str = ""
@@ -256,7 +259,8 @@ class InMemoryCloud:
         if kind in self.troubles:
             raise TroubleError(self.troubles[kind])
         self.effects[kind.__name__] += 1
-        outcome = self._have_effect(action)
+        left = self.parts_left[kind] = max(0, self.parts_left.get(kind, 0) - 1)
+        outcome = Underway(10 - left, 10) if left else self._have_effect(action)
         self.afterwards.pop(kind, lambda: None)()
         return outcome
 

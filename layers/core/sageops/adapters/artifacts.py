@@ -1,40 +1,47 @@
 """Artefacts: which bytes a package is, and the target's own copy of them.
 
-Up to 5 GiB an artefact is told by its SHA-256. S3 states none for a larger object, only one made of
-the sums of its parts, so a larger one is told by that: the SHA-256 of the SHA-256s of its parts of
-512 MiB. S3 computes them from the bytes that it writes, when it copies them; nothing of that size
-passes through a function. (docs/decisions.md)
+Up to 128 MiB an artefact is told by its SHA-256, and copied by one request. A larger one is told
+by the SHA-256 of the SHA-256s of its parts of that size, and copied in those parts, several at
+once: S3 computes the sums from the bytes that it writes, and nothing of that size passes through a
+function. One call of `pin` or `copy` does a number of parts; the next goes on. (docs/decisions.md)
 
 Sources: 'Checking object integrity in Amazon S3', 'Copying an object using multipart upload'.
 """
 
 import base64
 import hashlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from sageops.adapters.trouble import code_of, troubles
 from sageops.errors import TroubleError
-from sageops.model import Artifact, Copied, CopyArtifact, Trouble
+from sageops.model import Artifact, Copied, CopyArtifact, Trouble, Underway
 from sageops.names import is_model_bucket, target_role
 
 __all__ = ["copy", "pin", "read"]
 
 _CHUNK = 1 << 20
-# CopyObject's limit.
-_LARGEST_COPY = 5 << 30
-# What is pinned is a sum of parts of this size, so it stays as it is. S3 takes 10,000 of them.
-_PART = 512 << 20
+# No request moves more, so that each ends within the clients' ten seconds, also between Regions.
+# What is pinned is a sum of parts of this size, so it stays as it is.
+_PART = 128 << 20
+_MOST_PARTS = 10_000
+# Parts that are copied at the same time, and in one call: four rounds of ten seconds at worst,
+# which is the time that a step may take.
+_AT_ONCE = 8
+_IN_ONE_CALL = 32
 # Where a large artefact is copied to for its sum; never finished, so there is never an object.
 _PINS = "sageops-pins/"
 _PRECONDITION = ("PreconditionFailed", "412")
 
 
-def pin(s3: Any, url: str, account: str) -> Artifact:
+def pin(s3: Any, url: str, account: str) -> Artifact | Underway:
     """The artefact's ETag, size and SHA-256: stated by S3 where it can, else computed.
 
-    Raises `TroubleError`, `refused` when it does not lie in the hub's own model bucket.
+    Raises `TroubleError`, `refused` when it does not lie in the hub's own model bucket, or has more
+    parts than S3 takes.
     """
     bucket, key = _split(url, account)
     if not is_model_bucket(bucket, account):
@@ -48,19 +55,18 @@ def pin(s3: Any, url: str, account: str) -> Artifact:
     with troubles(f"s3:GetObject of {url}", account, fix):
         head = s3.head_object(**mine, Key=key, ChecksumMode="ENABLED")
         etag, size = head["ETag"], head["ContentLength"]
-        if size > _LARGEST_COPY:
-            sha256 = _sum_of_a_large_one(s3, mine, Artifact(url, etag, size, ""))
-        else:
-            sha256 = _whole_sha256(head) or _read_sha256(s3, mine, key, etag)
+        if size > _PART:
+            return _pin_in_parts(s3, mine, Artifact(url, etag, size, ""), account)
+        sha256 = _whole_sha256(head) or _read_sha256(s3, mine, key, etag)
     return Artifact(url, etag, size, sha256)
 
 
-def copy(s3: Any, action: CopyArtifact) -> Copied:
+def copy(s3: Any, action: CopyArtifact) -> Copied | Underway:
     """Copy the pinned bytes into the target's bucket, under its key, and say their SHA-256.
 
     `s3` acts as the target's role. An object that is there already is not copied again, and a
-    copy in parts that was cut off goes on where it was. The bucket's default encryption chooses
-    the key. Raises `TroubleError`, `refused` when the source changed since it was pinned.
+    copy in parts goes on where it was. The bucket's default encryption chooses the key. Raises
+    `TroubleError`, `refused` when the source changed since it was pinned.
     """
     artifact, account = action.artifact, action.errand.target.account
     there = _stated(s3, action)
@@ -75,14 +81,16 @@ def copy(s3: Any, action: CopyArtifact) -> Copied:
     )
     with troubles(f"s3:CopyObject to {action.destination}", account, fix):
         try:
-            if artifact.size > _LARGEST_COPY:
-                return Copied(_copy_a_large_one(s3, mine, key, artifact))
+            if artifact.size > _PART:
+                return _copy_in_parts(s3, mine, key, artifact)
             answer = s3.copy_object(
                 **mine,
                 Key=key,
                 CopySource=_source(artifact),
                 CopySourceIfMatch=artifact.etag,
                 ChecksumAlgorithm="SHA256",
+                # Without it a source that has tags asks for two rights more.
+                TaggingDirective="REPLACE",
             )
         except ClientError as error:
             if code_of(error) not in _PRECONDITION:
@@ -126,7 +134,7 @@ def _stated(s3: Any, action: CopyArtifact) -> str | None:
             if code_of(error) in ("404", "NotFound", "NoSuchKey"):
                 return None
             raise
-    if artifact.size > _LARGEST_COPY:
+    if artifact.size > _PART:
         return _sha256_of_parts(answer, artifact.size)
     return _whole_sha256(answer)
 
@@ -142,39 +150,54 @@ def _whole_sha256(answer: dict[str, Any]) -> str | None:
 def _sha256_of_parts(answer: dict[str, Any], size: int) -> str | None:
     """The same of an object of that size in parts of ours: S3 writes `<base64>-<parts>`."""
     stated, _, parts = answer.get("ChecksumSHA256", "").rpartition("-")
-    if not stated or parts != str(-(-size // _PART)) or answer.get("ContentLength") != size:
+    if not stated or parts != str(_parts_of(size)) or answer.get("ContentLength") != size:
         return None
-    return base64.b64decode(stated).hex()
+    return f"{base64.b64decode(stated).hex()}-{parts}"
 
 
-# ---------------------------------------------------------------- more than 5 GiB
+# ---------------------------------------------------------------- in parts
 
 
-def _sum_of_a_large_one(s3: Any, mine: dict[str, str], artifact: Artifact) -> str:
+def _pin_in_parts(
+    s3: Any, mine: dict[str, str], artifact: Artifact, account: str
+) -> Artifact | Underway:
     """Let S3 copy it in parts, take their sums, and throw the parts away."""
+    if _parts_of(artifact.size) > _MOST_PARTS:
+        said = (
+            f"{artifact.url} has {artifact.size} bytes, and an artefact may have "
+            f"{_MOST_PARTS * _PART}: S3 takes {_MOST_PARTS} parts."
+        )
+        raise TroubleError(Trouble("refused", account, "s3:UploadPartCopy", said, ""))
     said = hashlib.sha256(f"{artifact.url} {artifact.etag}".encode()).hexdigest()
     key = f"{_PINS}{said}"
     upload, parts = _copied_parts(s3, mine, key, artifact)
+    if len(parts) < _parts_of(artifact.size):
+        return Underway(len(parts), _parts_of(artifact.size))
     s3.abort_multipart_upload(**mine, Key=key, UploadId=upload)
-    return _sum(parts)
+    return Artifact(artifact.url, artifact.etag, artifact.size, _sum(parts))
 
 
-def _copy_a_large_one(s3: Any, mine: dict[str, str], key: str, artifact: Artifact) -> str:
+def _copy_in_parts(
+    s3: Any, mine: dict[str, str], key: str, artifact: Artifact
+) -> Copied | Underway:
     upload, parts = _copied_parts(s3, mine, key, artifact)
+    if len(parts) < _parts_of(artifact.size):
+        return Underway(len(parts), _parts_of(artifact.size))
     sha256 = _sum(parts)
     # Other bytes do not become an object.
     if sha256 == artifact.sha256:
         s3.complete_multipart_upload(
             **mine, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
         )
-    return sha256
+    return Copied(sha256)
 
 
 def _copied_parts(
     s3: Any, mine: dict[str, str], key: str, artifact: Artifact
 ) -> tuple[str, list[dict[str, Any]]]:
-    """The upload, and what S3 says of each part. Those of an upload that was cut off are kept:
-    the key names the bytes, so they can be of no other artefact, or their sum tells."""
+    """The upload, and what S3 says of its parts: those that were there, and the next ones, copied
+    now. The key names the bytes, so a part that is there can be of no other artefact, or the sum
+    tells."""
     upload = _unfinished(s3, mine, key)
     there: dict[int, dict[str, Any]] = {}
     if upload is None:
@@ -182,23 +205,40 @@ def _copied_parts(
     else:
         pages = s3.get_paginator("list_parts").paginate(**mine, Key=key, UploadId=upload)
         there = {part["PartNumber"]: part for page in pages for part in page.get("Parts", ())}
-    parts = []
-    for number, begin in enumerate(range(0, artifact.size, _PART), 1):
-        part = there.get(number)
-        if part is None:
-            end = min(begin + _PART, artifact.size) - 1
-            part = s3.upload_part_copy(
-                **mine,
-                Key=key,
-                UploadId=upload,
-                PartNumber=number,
-                CopySource=_source(artifact),
-                CopySourceIfMatch=artifact.etag,
-                CopySourceRange=f"bytes={begin}-{end}",
-            )["CopyPartResult"]
-        said = {each: part[each] for each in ("ETag", "ChecksumSHA256")}
-        parts.append({"PartNumber": number, **said})
-    return upload, parts
+
+    def copied(number: int) -> tuple[int, dict[str, Any]]:
+        begin = (number - 1) * _PART
+        end = min(begin + _PART, artifact.size) - 1
+        answer = s3.upload_part_copy(
+            **mine,
+            Key=key,
+            UploadId=upload,
+            PartNumber=number,
+            CopySource=_source(artifact),
+            CopySourceIfMatch=artifact.etag,
+            CopySourceRange=f"bytes={begin}-{end}",
+        )
+        return number, answer["CopyPartResult"]
+
+    wanted = range(1, _parts_of(artifact.size) + 1)
+    missing = [number for number in wanted if number not in there]
+    there |= _at_once(copied, missing[:_IN_ONE_CALL])
+    return upload, [
+        {"PartNumber": number, **{each: there[number][each] for each in ("ETag", "ChecksumSHA256")}}
+        for number in wanted
+        if number in there
+    ]
+
+
+def _at_once(
+    copied: Callable[[int], tuple[int, dict[str, Any]]], numbers: Iterable[int]
+) -> dict[int, dict[str, Any]]:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return dict(pool.map(copied, numbers))
+
+
+def _parts_of(size: int) -> int:
+    return -(-size // _PART)
 
 
 def _unfinished(s3: Any, mine: dict[str, str], key: str) -> str | None:
@@ -207,9 +247,9 @@ def _unfinished(s3: Any, mine: dict[str, str], key: str) -> str | None:
 
 
 def _sum(parts: list[dict[str, Any]]) -> str:
-    """S3's own way: the SHA-256 of the parts' SHA-256s, one after the other."""
+    """S3's own way: the SHA-256 of the parts' SHA-256s, one after the other, and their number."""
     sums = b"".join(base64.b64decode(part["ChecksumSHA256"]) for part in parts)
-    return hashlib.sha256(sums).hexdigest()
+    return f"{hashlib.sha256(sums).hexdigest()}-{len(parts)}"
 
 
 # ---------------------------------------------------------------- addresses

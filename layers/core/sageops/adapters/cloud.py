@@ -12,6 +12,7 @@ from sageops.model import (
     Action,
     AlarmSeen,
     Arm,
+    Artifact,
     CopyArtifact,
     CountHarm,
     CreateConfig,
@@ -93,7 +94,8 @@ class Aws:
         match action:
             case PinArtifact():
                 image = images.by_digest(self._ecr, action.image, self._hub_account)
-                return Pinned(artifacts.pin(self._s3, action.url, self._hub_account), image)
+                artifact = artifacts.pin(self._s3, action.url, self._hub_account)
+                return Pinned(artifact, image) if isinstance(artifact, Artifact) else artifact
             case CopyArtifact():
                 return artifacts.copy(client(action.errand, "s3"), action)
             case PullImage():

@@ -126,6 +126,7 @@ def _own(s3: Any, action: RegisterPackage, url: str, name: str) -> str:
                 Key=own_key,
                 CopySource={"Bucket": bucket, "Key": key},
                 ExpectedBucketOwner=account,
+                TaggingDirective="REPLACE",
             )
     except TroubleError as error:
         if error.trouble.kind == "transient":
