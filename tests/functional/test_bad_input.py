@@ -22,6 +22,7 @@ from local.simulator.faults import FleetFailure, internal, throttled
 from tests.functional.conftest import Group
 from tests.functional.world import (
     GATED,
+    IMAGE,
     STAGE,
     Model,
     World,
@@ -603,6 +604,49 @@ def test_a_missing_artefact_pauses_until_it_is_back(group: Group) -> None:
     )
     s3.put_object(Bucket=bucket, Key=key, Body=Model().artefact)
     it.wait_until(version, "Live", hours=0.5)
+
+
+NO_IMAGE = "the package names no image: register the package again"
+NO_ARTEFACT = "the package names no model.tar.gz. Register it again"
+
+
+@pytest.mark.parametrize(
+    ("containers", "why"),
+    [
+        ([], NO_IMAGE),
+        ([{"ModelDataUrl": "s3://models/model.tar.gz"}], NO_IMAGE),
+        ([{"Image": IMAGE}], NO_ARTEFACT),
+    ],
+)
+def test_a_package_that_nothing_can_be_served_of_fails_in_words_and_the_next_goes(
+    group: Group, containers: list[Any], why: str
+) -> None:
+    """A model that somebody only logged, for instance."""
+    it = group(QUICK)
+    it.cloud.client("sagemaker").create_model_package(
+        ModelPackageGroupName=it.group,
+        ModelApprovalStatus="PendingManualApproval",
+        SourceUri=f"arn:aws:sagemaker:{REGION}:{HUB}:model/logged",
+        **({"InferenceSpecification": {"Containers": containers}} if containers else {}),
+    )
+    it.decide(1, "Approved")
+    it.wait_until(1, "Failed", hours=1)
+
+    [told] = mail(it, "Failed")
+    assert why in told.body
+    assert go(it) == 2
+
+
+def test_a_report_that_somebody_filled_with_nonsense_stops_no_release(group: Group) -> None:
+    it = group(QUICK)
+    bucket = it.outputs[HUB]["ModelBucketName"]
+    key = f"{it.group}/evaluation.json"
+    it.cloud.client("s3").put_object(Bucket=bucket, Key=key, Body=b"[" * 100_000)
+    figures = {"ContentType": "application/json", "S3Uri": f"s3://{bucket}/{key}"}
+    version = register(it, ModelMetrics={"ModelQuality": {"Statistics": figures}})
+    it.decide(version, "Approved")
+
+    it.wait_until(version, "Live", hours=1)
 
 
 def test_an_artefact_overwritten_after_its_approval_is_not_released(

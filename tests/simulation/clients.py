@@ -257,7 +257,7 @@ class _S3(_Client):
         def do() -> Any:
             body = self.services.bucket.get(name)
             self._check(parameters.get("IfMatch"), name)
-            return {"Body": io.BytesIO(body)}
+            return {"Body": io.BytesIO(body), "ContentLength": len(body)}
 
         return self._call("s3:GetObject", parameters, do)
 

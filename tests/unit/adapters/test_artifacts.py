@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from sageops.adapters import artifacts
 from sageops.adapters.artifacts import pin, read
@@ -34,7 +35,7 @@ def put(s3: Any, url: str, body: bytes = BYTES, **more: Any) -> None:
 
 
 def get(s3: Any, url: str) -> bytes:
-    return read(s3, url, TARGET)
+    return read(s3, url, TARGET, 1 << 30)
 
 
 def pinned(s3: Any, url: str = SOURCE) -> Artifact:
@@ -102,7 +103,14 @@ def test_an_artefact_that_is_not_there_is_missing(s3: Any) -> None:
     assert f"Put {SOURCE} back" in found.fix
 
 
-@pytest.mark.parametrize("url", ["", "https://example.com/a", "s3://bucket", "s3:///key"])
+def test_a_package_without_an_artefact_is_refused(s3: Any) -> None:
+    found = trouble_of(lambda: pinned(s3, ""))
+
+    assert found.kind == "refused"
+    assert "the package names no model.tar.gz. Register it again" in found.said
+
+
+@pytest.mark.parametrize("url", ["https://example.com/a", "s3://bucket", "s3:///key"])
 def test_what_is_no_address_of_an_artefact_is_refused(s3: Any, url: str) -> None:
     found = trouble_of(lambda: pinned(s3, url))
 
@@ -227,6 +235,14 @@ def test_a_copy_whose_sum_is_not_stated_is_not_trusted(s3: Any) -> None:
         assert copy(s3, copying(Artifact(SOURCE, '"e"', 1, SHA256))).sha256 == "unknown"
 
 
+def test_a_small_object_that_is_large_is_refused(s3: Any) -> None:
+    put(s3, SOURCE, b"12345")
+
+    assert read(s3, SOURCE, HUB, 5) == b"12345"
+    found = trouble_of(lambda: read(s3, SOURCE, HUB, 4))
+    assert (found.kind, found.said) == ("refused", f"{SOURCE} has 5 bytes, more than 4.")
+
+
 def test_a_small_object_that_is_not_there_is_missing(s3: Any) -> None:
     assert trouble_of(lambda: get(s3, SOURCE)).kind == "missing"
 
@@ -322,6 +338,40 @@ def test_one_call_copies_some_parts_and_the_next_goes_on(
     assert s3.list_objects_v2(Bucket=DESTINATION.split("/")[2])["KeyCount"] == 0
     assert copy(s3, copying(artifact)).sha256 == sum_of_parts(LARGE)
     assert get(s3, DESTINATION) == LARGE
+
+
+def sent_again(s3: Any, operation: str) -> None:
+    """Let the answer to the first such call be lost, and the client send it again by itself."""
+    call = s3._make_api_call
+    gone: Any = {"Error": {"Code": "NoSuchUpload", "Message": "The upload does not exist."}}
+
+    def twice(name: str, parameters: Any) -> Any:
+        answer = call(name, parameters)
+        if name == operation:
+            raise ClientError(gone, operation)
+        return answer
+
+    s3._make_api_call = twice
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_throwing_the_parts_away_twice_is_no_trouble(s3: Any) -> None:
+    put(s3, SOURCE, LARGE)
+    sent_again(s3, "AbortMultipartUpload")
+
+    assert pinned(s3).sha256 == sum_of_parts(LARGE)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_a_copy_that_was_finished_without_a_word_is_found_done(s3: Any) -> None:
+    put(s3, SOURCE, LARGE)
+    artifact = pinned(s3)
+    sent_again(s3, "CompleteMultipartUpload")
+
+    found = trouble_of(lambda: copy(s3, copying(artifact)))
+
+    assert found.kind == "transient"
+    assert copy(s3, copying(artifact)).sha256 == sum_of_parts(LARGE)
 
 
 @pytest.mark.usefixtures("small_limits")

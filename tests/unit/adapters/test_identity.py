@@ -1,6 +1,8 @@
 """Clients for target accounts: whose they are, for whose sake, and for how long."""
 
+import gc
 import json
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -130,6 +132,25 @@ def test_a_session_is_renewed_before_it_ends(sts: Stubber) -> None:
 
     assert (key_of(first), key_of(second)) == ("FIRST", "SECOND")
     assert found.client(ERRAND, "s3") is second
+
+
+def test_what_has_expired_takes_no_memory(sts: Stubber) -> None:
+    """A function lives for hours, and releases come and go in it."""
+    let_in(sts, START + timedelta(hours=1), "FIRST")
+    let_in(sts, START + timedelta(hours=2), "SECOND")
+    let_in(sts, START + timedelta(hours=3), "THIRD")
+    clock = Clock()
+    found = targets(sts, clock)
+    first = weakref.ref(found.client(ERRAND, "s3"))
+    clock.now += timedelta(minutes=50)
+    second = weakref.ref(found.client(replace(ERRAND, release="churn/13"), "s3"))
+
+    clock.now += timedelta(minutes=10)
+    found.client(replace(ERRAND, release="churn/14"), "s3")
+    gc.collect()
+
+    assert first() is None
+    assert second() is not None
 
 
 def test_each_release_has_its_own_session(sts: Stubber) -> None:

@@ -138,10 +138,19 @@ def test_a_repository_that_may_not_be_read_says_whose_policy_lacks_it(aws: None)
     assert "repository@sha256:" in denied.fix
 
 
+def test_a_package_without_an_image_is_refused(aws: None) -> None:
+    refused = trouble_of("")
+
+    assert refused.kind == "refused"
+    assert (
+        "the package names no image: register the package again with the image as" in refused.said
+    )
+
+
 @pytest.mark.parametrize(
     "image",
     [
-        *("", "models:1", "docker.io/library/models:1", "localhost:5000/models"),
+        *("models:1", "docker.io/library/models:1", "localhost:5000/models"),
         f"{HUB}.dkr.ecr.{REGION}.amazonaws.com",
         f"{HUB}.dkr.ecr.{REGION}.amazonaws.com.stranger.example/models:1",
         f"stranger.example/{REPOSITORY}:1",

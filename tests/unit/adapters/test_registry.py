@@ -16,6 +16,7 @@ from sageops.model import (
     LabelPackage,
     LifeCycle,
     Metric,
+    PackageDetail,
     PackageSeen,
     Started,
     StartPipeline,
@@ -82,12 +83,17 @@ def test_every_page_of_a_group_is_read(registry: Registry, stub: Stubber) -> Non
         }
 
     life = {"Stage": "production", "StageStatus": "Approved"}
+    # The service may leave out both; without a version it is none of the group's.
+    undecided = [summary(1, ""), summary(9, "")]
+    del undecided[0]["ModelApprovalStatus"], undecided[1]["ModelPackageVersion"]
     first = {"ModelPackageSummaryList": [summary(3, "Approved")], "NextToken": "more"}
-    second = {"ModelPackageSummaryList": [summary(2, "Rejected")]}
+    second = {"ModelPackageSummaryList": [summary(2, "Rejected"), *undecided]}
     asked = {
         "ModelPackageGroupName": "churn",
         "SortBy": "CreationTime",
         "SortOrder": "Descending",
+        # A group has hundreds of versions, and each page is a call.
+        "MaxResults": 100,
     }
     stub.add_response("list_model_packages", first, asked)
     stub.add_response("list_model_packages", second, asked | {"NextToken": "more"})
@@ -95,6 +101,7 @@ def test_every_page_of_a_group_is_read(registry: Registry, stub: Stubber) -> Non
     assert registry.packages("churn") == (
         PackageSeen(3, ARN, "Approved", LifeCycle("production", "Approved")),
         PackageSeen(2, f"{ARN[:-1]}2", "Rejected"),
+        PackageSeen(1, f"{ARN[:-1]}1", "PendingManualApproval"),
     )
 
 
@@ -221,13 +228,110 @@ def test_a_report_that_is_gone_stops_no_release(registry: Registry, stub: Stubbe
     assert registry.package(ARN).metrics == ()
 
 
-@pytest.mark.parametrize("text", ["", "accuracy,0.97", "{'metrics': 1}", "\xff"])
-def test_a_report_that_is_no_json_has_no_figures(
+HOSTILE = {
+    "empty": "",
+    "no json": "accuracy,0.97",
+    "nearly json": "{'metrics': 1}",
+    "no text": "\xff",
+    "half a character": '{"metrics": {"\\ud800": {"value": 1}}}',
+    "too deep": "[" * 100_000,
+    "too large a number": '{"metrics": {"accuracy": {"value": 1' + 400 * "0" + "}}}",
+    "no number": '{"metrics": {"accuracy": {"value": true}}}',
+    "too large a file": '{"metrics": {"accuracy": {"value": 1}}}' + (1 << 20) * " ",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_report_that_is_none_has_no_figures(
     registry: Registry, stub: Stubber, s3: Any, text: str
 ) -> None:
     stub.add_response("describe_model_package", described(**report(s3, text)))
 
     assert registry.package(ARN).metrics == ()
+
+
+def test_of_a_report_some_figures_are_kept_and_no_more(
+    registry: Registry, stub: Stubber, s3: Any
+) -> None:
+    figures = ", ".join(f'"{number}{"x" * 1000}": {{"value": 1}}' for number in range(1000))
+    stub.add_response(
+        "describe_model_package", described(**report(s3, f'{{"metrics": {{{figures}}}}}'))
+    )
+
+    metrics = registry.package(ARN).metrics
+
+    assert len(metrics) == 50
+    assert {len(each.name) for each in metrics} == {100}
+
+
+def optional_members() -> list[str]:
+    """What DescribeModelPackage may leave out, of all that it can say."""
+    shape = boto3.client("sagemaker", region_name=REGION).meta.service_model.shape_for(
+        "DescribeModelPackageOutput"
+    )
+    return sorted(set(shape.members) - set(shape.required_members))
+
+
+@pytest.mark.parametrize("missing", optional_members())
+def test_a_package_may_lack_whatever_the_service_may_leave_out(
+    registry: Registry, stub: Stubber, missing: str
+) -> None:
+    told = versioned(
+        CreatedBy={"IamIdentity": {"Arn": "arn:aws:sts::1:assumed-role/r/alice"}},
+        LastModifiedBy={"IamIdentity": {"Arn": "arn:aws:sts::1:assumed-role/r/bob"}},
+        LastModifiedTime=AT,
+        ModelLifeCycle={"Stage": "production", "StageStatus": "Approved"},
+    )
+    told.pop(missing, None)
+    stub.add_response("describe_model_package", told)
+
+    assert isinstance(registry.package(ARN), PackageDetail)
+
+
+@pytest.mark.parametrize(
+    ("said", "containers"),
+    [
+        ({"SourceUri": "arn:aws:sagemaker:eu-west-1:111111111111:model/m"}, 0),
+        ({"InferenceSpecification": {"Containers": [{"BaseModel": {"HubContentName": "m"}}]}}, 1),
+    ],
+)
+def test_a_package_without_an_image_is_described_as_such(
+    registry: Registry, stub: Stubber, said: dict[str, Any], containers: int
+) -> None:
+    told = described()
+    del told["InferenceSpecification"]
+    stub.add_response("describe_model_package", told | said)
+
+    detail = registry.package(ARN)
+
+    assert (detail.image, detail.model_data_url, detail.containers) == ("", "", containers)
+
+
+@pytest.mark.parametrize(
+    ("source", "url"),
+    [
+        (("S3Object", "Gzip"), "s3://models/a.tar.gz"),
+        (("S3Prefix", "None"), ""),
+        (("S3Object", "None"), ""),
+    ],
+)
+def test_a_model_data_source_is_taken_where_it_is_one_archive(
+    registry: Registry, stub: Stubber, source: tuple[str, str], url: str
+) -> None:
+    data = {
+        "S3Uri": "s3://models/a.tar.gz",
+        "S3DataType": source[0],
+        "CompressionType": source[1],
+    }
+    container = {"Image": "account.example/churn@sha256:ab"}
+    told = described(
+        InferenceSpecification={
+            "Containers": [container | {"ModelDataSource": {"S3DataSource": data}}]
+        }
+    )
+    stub.add_response("describe_model_package", told)
+
+    assert registry.package(ARN).model_data_url == url
 
 
 # ---------------------------------------------------------------- pipelines and labels

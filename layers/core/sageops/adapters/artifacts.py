@@ -101,11 +101,15 @@ def copy(s3: Any, action: CopyArtifact) -> Copied | Underway:
     return Copied(stated or "unknown")
 
 
-def read(s3: Any, url: str, account: str) -> bytes:
-    """A small object's bytes. Raises `TroubleError`."""
+def read(s3: Any, url: str, account: str, most: int) -> bytes:
+    """A small object's bytes. Raises `TroubleError`, `refused` when there are more than `most`."""
     bucket, key = _split(url, account)
     with troubles(f"s3:GetObject of {url}", account, "Let the hub's role read it."):
-        body: bytes = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        answer = s3.get_object(Bucket=bucket, Key=key)
+        if answer["ContentLength"] > most:
+            said = f"{url} has {answer['ContentLength']} bytes, more than {most}."
+            raise TroubleError(Trouble("refused", account, "s3:GetObject", said, ""))
+        body: bytes = answer["Body"].read()
     return body
 
 
@@ -173,7 +177,12 @@ def _pin_in_parts(
     upload, parts = _copied_parts(s3, mine, key, artifact)
     if len(parts) < _parts_of(artifact.size):
         return Underway(len(parts), _parts_of(artifact.size))
-    s3.abort_multipart_upload(**mine, Key=key, UploadId=upload)
+    try:
+        s3.abort_multipart_upload(**mine, Key=key, UploadId=upload)
+    except ClientError as error:
+        # The client's own second try, when the first was never heard of again.
+        if code_of(error) != "NoSuchUpload":
+            raise
     return Artifact(artifact.url, artifact.etag, artifact.size, _sum(parts))
 
 
@@ -264,6 +273,11 @@ def _split(url: str, account: str) -> tuple[str, str]:
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme != "s3" or not bucket or not key:
-        said = f"{url or 'nothing'} is not an S3 address of an artefact."
+        said = (
+            f"{url} is not an S3 address of an artefact."
+            if url
+            else "the package names no model.tar.gz. Register it again with a ModelDataUrl: a "
+            "model in many files under a prefix is not released."
+        )
         raise TroubleError(Trouble("refused", account, "s3:GetObject", said, ""))
     return bucket, key

@@ -57,9 +57,12 @@ class Targets:
     def client(self, errand: Errand, service: str) -> Any:
         """A client of `service` in the errand's account and Region. Raises `TroubleError`."""
         credentials = self._credentials.get(errand)
-        if credentials is None or credentials["Expiration"] - self._clock() < _MARGIN:
+        if credentials is None or self._is_ending(credentials):
+            # Errands come and go, and a client takes some of a function's memory.
+            ending = {k for k, v in self._credentials.items() if self._is_ending(v)}
+            self._clients = {k: v for k, v in self._clients.items() if k[0] not in ending}
+            self._credentials = {k: v for k, v in self._credentials.items() if k not in ending}
             credentials = self._credentials[errand] = self._assume(errand)
-            self._clients = {k: v for k, v in self._clients.items() if k[0] != errand}
         if (errand, service) not in self._clients:
             self._clients[errand, service] = self._session.client(
                 service,
@@ -70,6 +73,10 @@ class Targets:
                 config=CONFIG,
             )
         return self._clients[errand, service]
+
+    def _is_ending(self, credentials: dict[str, Any]) -> bool:
+        left: timedelta = credentials["Expiration"] - self._clock()
+        return left < _MARGIN
 
     def _assume(self, errand: Errand) -> dict[str, Any]:
         target = errand.target

@@ -47,7 +47,12 @@ def by_digest(ecr: Callable[[str], Any], image: str, account: str) -> str:
     found = _IN_ECR.fullmatch(image)
     digest_instead = "register the package again with the image as repository@sha256:…"
     if found is None:
-        said = f"{image or 'nothing'} is not the address of an image in ECR: {digest_instead}."
+        what = (
+            f"{image} is not the address of an image in ECR"
+            if image
+            else "the package names no image"
+        )
+        said = f"{what}: {digest_instead}."
         raise TroubleError(Trouble("refused", account, "ecr:BatchGetImage", said, ""))
     registry, tag = found["registry"], found["tag"] or "latest"
     fix = (

@@ -1,6 +1,8 @@
 """The hub's SageMaker: the model registry and the training pipelines."""
 
 import hashlib
+import itertools
+import sys
 from typing import Any
 
 import msgspec
@@ -25,6 +27,12 @@ from sageops.model import (
 __all__ = ["Registry"]
 
 _ROLE_FIX = "Add the action to the reconcile function's role (template.yaml)."
+# ListModelPackages.MaxResults, at most.
+_PAGE = 100
+# An evaluation report, in bytes, and what is kept of it with the release: it is somebody's file.
+_LARGEST_REPORT = 1 << 20
+_MOST_FIGURES = 50
+_LONGEST_NAME = 100
 # ModelLifeCycle.StageDescription: at most 1024 characters.
 _DESCRIPTION = 1024
 
@@ -41,19 +49,28 @@ class Registry:
         """Every version of the group, the newest first (ListModelPackages)."""
         with troubles("sagemaker:ListModelPackages", self._account, _ROLE_FIX):
             pages = self._sagemaker.get_paginator("list_model_packages").paginate(
-                ModelPackageGroupName=group, SortBy="CreationTime", SortOrder="Descending"
+                ModelPackageGroupName=group,
+                SortBy="CreationTime",
+                SortOrder="Descending",
+                MaxResults=_PAGE,
             )
-            return tuple(_seen(each) for page in pages for each in page["ModelPackageSummaryList"])
+            return tuple(
+                _seen(each)
+                for page in pages
+                for each in page["ModelPackageSummaryList"]
+                if "ModelPackageVersion" in each
+            )
 
     def package(self, arn: str) -> PackageDetail:
         """One version, with the figures of its evaluation report (DescribeModelPackage)."""
         answer = self.describe(arn)
-        containers = answer["InferenceSpecification"]["Containers"]
-        container = containers[0]
+        # A model that somebody only logged may have none, or one without an image.
+        containers = answer.get("InferenceSpecification", {}).get("Containers", [])
+        container = containers[0] if containers else {}
         report = answer.get("ModelMetrics", {}).get("ModelQuality", {}).get("Statistics", {})
         return PackageDetail(
-            image=_by_digest(container["Image"], container.get("ImageDigest", "")),
-            model_data_url=container.get("ModelDataUrl", ""),
+            image=_by_digest(container.get("Image", ""), container.get("ImageDigest", "")),
+            model_data_url=_model_data_url(container),
             environment=container.get("Environment", {}),
             metrics=self._metrics(report.get("S3Uri", "")),
             modified_by=_person(answer.get("LastModifiedBy") or answer.get("CreatedBy") or {}),
@@ -117,21 +134,26 @@ class Registry:
             return ()
         # Figures are for people to read: a release does not stop for want of them.
         try:
-            report = msgspec.json.decode(read(self._s3, url, self._account))
-        except msgspec.DecodeError:
+            report = msgspec.json.decode(read(self._s3, url, self._account, _LARGEST_REPORT))
+        except (msgspec.DecodeError, RecursionError):
             return ()
         except TroubleError as error:
             if error.trouble.kind == "transient":
                 raise
             return ()
         groups = report.values() if isinstance(report, dict) else ()
-        return tuple(
-            Metric(name, float(figure["value"]))
-            for group in groups
-            if isinstance(group, dict)
-            for name, figure in group.items()
-            if isinstance(figure, dict) and isinstance(figure.get("value"), int | float)
+        figures = (each for group in groups if isinstance(group, dict) for each in group.items())
+        found = (
+            Metric(name[:_LONGEST_NAME], float(figure["value"]))
+            for name, figure in figures
+            if isinstance(figure, dict) and _is_figure(figure.get("value"))
         )
+        return tuple(itertools.islice(found, _MOST_FIGURES))
+
+
+def _is_figure(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max
 
 
 def _seen(document: dict[str, Any]) -> PackageSeen:
@@ -139,9 +161,16 @@ def _seen(document: dict[str, Any]) -> PackageSeen:
     return PackageSeen(
         document["ModelPackageVersion"],
         document["ModelPackageArn"],
-        document["ModelApprovalStatus"],
+        document.get("ModelApprovalStatus", "PendingManualApproval"),
         _life_cycle(document),
     )
+
+
+def _model_data_url(container: dict[str, Any]) -> str:
+    """The one archive of a container; empty where there is none: no model, or one in many files."""
+    source = container.get("ModelDataSource", {}).get("S3DataSource", {})
+    is_archive = (source.get("S3DataType"), source.get("CompressionType")) == ("S3Object", "Gzip")
+    return str(container.get("ModelDataUrl") or (source["S3Uri"] if is_archive else ""))
 
 
 def _life_cycle(document: dict[str, Any]) -> LifeCycle | None:

@@ -45,6 +45,9 @@ _TRANSIENT = frozenset(
         "ConflictException",
         "ResourceInUse",
         "ResourceLimitExceeded",
+        # It was finished by a try that was never heard of again, or thrown away: begun anew, or
+        # found done.
+        "NoSuchUpload",
     }
 )
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "403"})
