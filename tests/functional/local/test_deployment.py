@@ -188,8 +188,8 @@ def test_sagemaker_reads_and_writes_its_own_accounts_objects(cloud: Cloud) -> No
 
 
 def test_outside_a_cloud_everything_is_as_before() -> None:
-    before = datetime.now(UTC)
+    before, session = datetime.now(UTC), boto3.DEFAULT_SESSION
     with Cloud(START, containers=NoContainers()) as cloud:  # type: ignore[arg-type]
         assert datetime.now(UTC) == START == cloud.clock.now
     assert datetime.now(UTC) >= before
-    assert boto3.DEFAULT_SESSION is None
+    assert boto3.DEFAULT_SESSION is session

@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import ANY
 
 import boto3
+import botocore.session
 import pytest
 from botocore.stub import Stubber
 from msgspec.structs import replace
@@ -266,9 +267,8 @@ def test_of_a_report_some_figures_are_kept_and_no_more(
 
 def optional_members() -> list[str]:
     """What DescribeModelPackage may leave out, of all that it can say."""
-    shape = boto3.client("sagemaker", region_name=REGION).meta.service_model.shape_for(
-        "DescribeModelPackageOutput"
-    )
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    shape: Any = model.shape_for("DescribeModelPackageOutput")
     return sorted(set(shape.members) - set(shape.required_members))
 
 
