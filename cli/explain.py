@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rich.console import Group as Lines
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 from sageops.board import Row
+from sageops.conditions import is_undecided
 from sageops.model import Condition, Entry, Head, Release, StageRun
-from sageops.moves import current_run
-from sageops.policy import Policy
+from sageops.moves import current_run, is_paused
+from sageops.policy import Policy, Progressive, Stage
 
 __all__ = ["Explanation", "commands", "explain", "shown"]
 
@@ -72,8 +76,13 @@ def _waits_for(
         )
     if release.approved_at is None:
         return "Somebody who approves or rejects it in the registry."
-    if row.phase == "Paused":
+    if is_paused(release):
         return "Somebody who resumes it."
+    if is_undecided(release):
+        return (
+            f"A person who decides, with `promote` or `abort`: the evidence in {run.stage} does "
+            "not."
+        )
     other = _in_its_way(release, head)
     return other or _by_step(run, policy, now)
 
@@ -87,7 +96,7 @@ def _in_its_way(release: Release, head: Head | None) -> str:
 
 
 def _by_step(run: StageRun, policy: Policy | None, now: datetime) -> str:
-    checks = None if policy is None else policy.stage(run.stage).checks
+    stage = None if policy is None else policy.stage(run.stage)
     match run.step:
         case "waiting":
             return f"Its turn in {run.stage}: one release of a group moves at a time."
@@ -96,49 +105,74 @@ def _by_step(run: StageRun, policy: Policy | None, now: datetime) -> str:
                 f"A person who approves {run.stage}: as below, or on the package in SageMaker "
                 f"Studio (Update model lifecycle: stage {run.stage}, status Approved)."
             )
+        case "copying":
+            return "S3, which copies the model. A large one takes some minutes."
+        case "pulling":
+            return "ECR, which copies the image. It takes some minutes."
+        case "mirroring" if stage is not None and stage.shadow is not None and run.compared_since:
+            until = _at(run.compared_since, stage.shadow.minutes)
+            return (
+                f"Evidence that it is no worse, or {until}: {stage.shadow.percent} % of the "
+                "requests are mirrored to it, and nobody gets its answers."
+            )
+        case "shifting" if stage is not None and run.share and run.since is not None:
+            step = stage.rollout.step_minutes if isinstance(stage.rollout, Progressive) else 0
+            return (
+                f"Evidence that it is no worse, or {_at(run.since, step)}: {run.share} % of the "
+                "requests are its own."
+            )
+        case "mirroring" | "shifting":
+            return f"SageMaker, which sets it up in {run.stage} beside what serves there."
         case "deploying" if run.asked_at is not None:
             minutes = (now - run.asked_at) / timedelta(minutes=1)
-            judged = ", while it is compared with what it replaces" if _judged(run, checks) else ""
+            judged = ", while it is compared with what it replaces" if _judged(run, stage) else ""
             return f"SageMaker, which was asked for the update {minutes:.0f} minutes ago{judged}."
-        case "baking" if checks is not None and run.since is not None:
-            until = run.since + timedelta(minutes=checks.bake_minutes)
-            return f"The end of its bake, at {until:%H:%M} UTC; its alarms are watched."
+        case "baking" if stage is not None and run.since is not None:
+            bake = stage.checks.bake_minutes + run.unwatched_minutes
+            return f"The end of its bake, at {_at(run.since, bake)}; its alarms are watched."
         case "stopping":
             return f"SageMaker, which brings {run.stage} back to {run.replaced or 'nothing'}."
-        case step:
-            return f"The step '{step}', which is done at the next look, within minutes."
+        case other:
+            return f"The step '{other}', which is done at the next look, within minutes."
 
 
-def _judged(run: StageRun, checks: object) -> bool:
-    return bool(run.replaced) and getattr(checks, "evidence", None) is not None
+def _at(since: datetime, minutes: int) -> str:
+    return f"{since + timedelta(minutes=minutes):%H:%M} UTC"
+
+
+def _judged(run: StageRun, stage: Stage | None) -> bool:
+    return bool(run.replaced) and stage is not None and stage.checks.evidence is not None
 
 
 def shown(found: Explanation) -> Lines:
     """The explanation for a terminal, all of it as text."""
-    lines = [
+    parts: list[RenderableType] = [
         Text.assemble((found.release, "bold"), f" is {found.phase} in {found.stage}."),
         Text(found.why),
         Text(""),
         Text.assemble(("It waits for: ", "bold"), found.waits_for),
         Text(""),
         Text("Conditions", "bold"),
-        *(_condition(each) for each in found.conditions),
+        *(line for each in found.conditions for line in _condition(each)),
         Text(""),
         Text("Last in its log", "bold"),
-        *(_entry(each) for each in found.log),
+        _entries(found.log),
     ]
     if found.commands:
-        lines += [Text(""), Text("What can be done", "bold")]
-        lines += [Text(f"  {each}") for each in found.commands]
-    return Lines(*lines)
+        parts += [Text(""), Text("What can be done", "bold")]
+        parts += [Text(f"  {each}") for each in found.commands]
+    return Lines(*parts)
 
 
-def _condition(each: Condition) -> Text:
-    return Text(
-        f"  {each.type:9} {'yes' if each.status else 'no':4} {each.reason:22} "
-        f"since {each.last_transition_at:%Y-%m-%d %H:%M}  {each.message}"
-    )
+def _condition(each: Condition) -> tuple[RenderableType, ...]:
+    since = f"since {each.last_transition_at:%Y-%m-%d %H:%M}"
+    what = f"  {each.type}: {'yes' if each.status else 'no'}, {each.reason}, {since}"
+    return Text(what), Padding(Text(each.message), (0, 0, 0, 6), expand=False)
 
 
-def _entry(each: Entry) -> Text:
-    return Text(f"  {each.at:%Y-%m-%d %H:%M:%S}  {each.stage or '':12} {each.what:16} {each.why}")
+def _entries(log: Sequence[Entry]) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for each in log:
+        at = f"  {each.at:%Y-%m-%d %H:%M:%S}"
+        grid.add_row(*map(Text, (at, each.stage or "", each.what, each.why)))
+    return grid

@@ -38,7 +38,9 @@ def main() -> int:
             company(policy=_judged(Path(folder))) as it,
         ):
             said = _play(it, Path(folder))
-        (_INTO / "transcript.txt").write_text(said)
+        # Columns end in spaces, which say nothing.
+        lines = (line.rstrip() for line in said.splitlines())
+        (_INTO / "transcript.txt").write_text("\n".join(lines) + "\n")
         for name, size in (("board-light", 1000), ("board-dark", 1000), ("report", 1000)):
             high = 430 if name.startswith("board") else 2300
             _shoot(chromium, Path(folder) / f"{name}.html", _INTO / f"{name}.png", (size, high))

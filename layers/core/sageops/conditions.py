@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from sageops.model import Condition, ConditionType, Phase, Release
 
-__all__ = ["find", "phase", "reason", "with_condition"]
+__all__ = ["find", "is_undecided", "phase", "reason", "with_condition"]
 
 _ENDINGS: dict[str, Phase] = {
     "RolledBack": "RolledBack",
@@ -58,3 +58,9 @@ def with_condition(
     new = Condition(type_, status, reason, message, since)
     others = tuple(each for each in release.conditions if each.type != type_)
     return replace(release, conditions=(*others, new))
+
+
+def is_undecided(release: Release) -> bool:
+    """Whether a person is to decide, because the evidence does not."""
+    blocked = find(release.conditions, "Blocked")
+    return blocked is not None and blocked.status and blocked.reason == "Undecided"

@@ -277,7 +277,7 @@ def _closing(view: View) -> Step | None:
         head = view.records.head
         open_ = tuple(version for version in head.open if version != release.version)
         ended = {**head.ended, release.version: phase(release.conditions)}
-        return record(view, release, log=(), head=replace(head, open=open_, ended=ended))
+        return record(view, log=(), head=replace(head, open=open_, ended=ended))
     return None
 
 
@@ -341,9 +341,8 @@ def _overdue(view: View) -> Step | None:
 
 
 def _next(view: View) -> Step:
-    running = _by_approval(view)
-    underway = [release for release in running if is_underway(release)]
-    for release in underway or running:
+    # What is under way comes before what waits for its turn: `_turns` leaves no other order.
+    for release in _by_approval(view):
         return advance(view, release)
     training = view.records.head.training
     if training is not None and not training.ended:
@@ -380,9 +379,5 @@ def _running(view: View) -> list[Release]:
 def _by_approval(view: View) -> list[Release]:
     """Approved releases that have not ended, the oldest approval first."""
     unended = (release for release in _open(view) if not has_ended(release))
-    return sorted((each for each in unended if each.approved_at is not None), key=_age)
-
-
-def _age(release: Release) -> tuple[float, int]:
-    approved_at = release.approved_at
-    return (approved_at.timestamp() if approved_at is not None else 0.0, release.version)
+    approved = ((each.approved_at, each.version) for each in unended if each.approved_at)
+    return [view.records.releases[version] for _, version in sorted(approved)]

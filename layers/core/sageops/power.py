@@ -83,6 +83,7 @@ class Power(Struct, frozen=True):
 
 
 DETECTION = 0.8
+_IN_HOURS_TOO = 180
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
 # The control's errors, in standard deviations about their mean.
 _NODES = tuple(step / 2 for step in range(-6, 7))
@@ -194,7 +195,10 @@ def warning(found: Power) -> str:
 
 def _in_words(plan: Plan) -> str:
     mirrored = " mirrored" if plan.mirrored else ""
-    return f"{100 * plan.share:.3g} % of the requests{mirrored} for {plan.bake_minutes} minutes"
+    minutes = plan.bake_minutes
+    # A policy says minutes; of many, nobody sees how long they are.
+    hours = f" ({minutes / 60:.0f} hours)" if minutes >= _IN_HOURS_TOO else ""
+    return f"{100 * plan.share:.3g} % of the requests{mirrored} for {minutes} minutes{hours}"
 
 
 def traffic(minutes: Iterable[Counts], of_minutes: int = 24 * 60) -> Traffic:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from sageops.back import count
 from sageops.comparison import figures
-from sageops.conditions import find, with_condition
+from sageops.conditions import is_undecided, with_condition
 from sageops.model import (
     CreateEndpoint,
     CreateTrial,
@@ -244,7 +244,7 @@ def _act_on(
         why_back = Stop("RolledBack", found.reason, found.why, harm_since=run.asked_at)
         return stop(view, release, run, replace(why_back, facts=facts))
     why = f"{found.why} on {stage.target.endpoint}/v{release.version}"
-    if found.person and not _waits_for_a_decision(release):
+    if found.person and not is_undecided(release):
         message = f"{stage.name} waits for a person: {why}."
         # What it was blocked by before has passed, or there would be no verdict.
         asked = untroubled(release.with_run(replace(run, decision_asked_at=view.now)), view.now)
@@ -254,11 +254,6 @@ def _act_on(
         return record(view, held, log=(told,))
     minutes = _HELD_MINUTES if found.person else _JUDGED_MINUTES
     return Wait(later(view.now, minutes=minutes), f"{release.name} in {stage.name}: {why}")
-
-
-def _waits_for_a_decision(release: Release) -> bool:
-    blocked = find(release.conditions, "Blocked")
-    return blocked is not None and blocked.status and blocked.reason == "Undecided"
 
 
 def _asked_before(run: StageRun) -> bool:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from sageops.conditions import find
 from sageops.model import (
     Act,
+    CopyArtifact,
     Idle,
     Intent,
     LabelPackage,
@@ -17,6 +18,7 @@ from sageops.model import (
     Record,
     StartPipeline,
     TrainingSeen,
+    UpdateEndpoint,
     Wait,
 )
 from sageops.names import training_token
@@ -1055,3 +1057,50 @@ def test_a_step_whose_worker_is_gone_is_in_the_log(
     [told] = step.log
     assert (told.what, told.version, told.stage) == ("Interrupted", version, stage)
     assert told.why.startswith(f"UpdateEndpoint of {of} was begun and not recorded")
+
+
+# ---------------------------------------------------------------- several at once
+
+
+def test_those_that_give_way_are_told_to_whom() -> None:
+    world = World()
+    for version in (1, 2, 3):
+        world.registered(version)
+    world.look()
+    for version in (1, 2, 3):
+        world.approved(version)
+    world.look()
+
+    told = "Version 3 was approved after it, before it went live."
+    assert [world.reason(version) for version in (1, 2)] == [told, told]
+
+
+def test_a_release_is_overdue_though_another_waits_for_its_approval() -> None:
+    world = World(*(replace(each, deadline_minutes=60) for each in ONE_STAGE))
+    world.registered(1)
+    world.look()
+    world.cloud.troubles[CopyArtifact] = trouble("denied")
+    world.approved(2)
+
+    world.wait(90)
+
+    assert world.store.head.open == (1, 2)
+    assert len(world.told("Stuck", 2)) == 1
+
+
+def test_what_could_not_be_put_right_is_tried_again_without_an_event() -> None:
+    world = World(*(replace(each, drift="correct") for each in ONE_STAGE)).live(1)
+    world.cloud.troubles[UpdateEndpoint] = trouble("denied")
+    world.by_hand("theirs")
+
+    why = world.look()
+
+    until = world.release(1).held_until
+    assert until is not None
+    assert why == "production: trying again later to bring it back"
+    assert until in world.queue.due
+
+    world.cloud.troubles.clear()
+    world.now = until
+    world.look()
+    assert world.endpoint().pending == world.config(1)

@@ -229,6 +229,15 @@ def test_a_warning_of_enough_says_just_that() -> None:
     )
 
 
+def test_many_minutes_are_said_in_hours_too() -> None:
+    (found,) = assess(stage(AllAtOnce(), shadow=Shadow(percent=20, minutes=60)), Traffic(3, 0.001))
+
+    assert found.better is not None
+    minutes = found.better.bake_minutes
+    assert minutes > 600
+    assert f"for {minutes} minutes ({minutes / 60:.0f} hours) would do." in warning(found)
+
+
 def test_without_traffic_no_share_would_do() -> None:
     (found,) = assess(stage(AllAtOnce(), shadow=Shadow(percent=50, minutes=60)), Traffic(0, 0.5))
     assert warning(found) == (
