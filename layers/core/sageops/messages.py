@@ -299,6 +299,9 @@ def _gist(entry: Entry) -> str:
             return f"{facts['share']} %" if "share" in facts else ""
         case "TrainingFailed":
             return entry.why.removeprefix(_STEPS_FAILED).removeprefix("Not registered: ")
+        case "Registered":
+            # Its facts are the figures of somebody's report, whatever those are called there.
+            return ""
         case _ if "harmed" in facts and "requests" in facts:
             return f"{facts['harmed']} of {facts['requests']} requests harmed"
         case "TakingBack" | "RolledBack" | "Failed":
@@ -317,6 +320,9 @@ def _evidence(entry: Entry) -> str:
 
 def _figures(entry: Entry) -> Iterator[tuple[str, str]]:
     facts = dict(entry.facts)
+    if entry.what in ("Registered", "Approved"):
+        yield from facts.items()
+        return
     harmed, requests = facts.pop("harmed", None), facts.pop("requests", None)
     yield from facts.items()
     if harmed is not None:

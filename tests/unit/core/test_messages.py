@@ -259,3 +259,16 @@ def test_what_has_no_headline_is_named() -> None:
     assert message(entry("OddNews"), HUB).subject == (
         "[info] churn/12 has news: OddNews in production"
     )
+
+
+@pytest.mark.parametrize("what", ["Registered", "Approved"])
+def test_the_figures_of_a_report_are_not_taken_for_ours(what: str) -> None:
+    """Whoever writes an evaluation report chooses their names."""
+    facts = {"harmed": "0", "requests": "9", "reason": "Regressed", "share": "50"}
+
+    told = message(entry(what, facts=facts), HUB)
+
+    assert "harmed" not in told.subject
+    assert "regressed" not in told.subject
+    assert "  harmed:  " in told.body
+    assert "harmed requests" not in told.body
