@@ -376,11 +376,20 @@ class _Metrics(_Client):
 
     def describe_alarms(self, **parameters: Any) -> Any:
         def do() -> Any:
-            return self.services.cloudwatch.describe(
-                self.account, self.region, parameters["AlarmNames"]
-            )
+            cloudwatch = self.services.cloudwatch
+            names = parameters.get("AlarmNames")
+            if names is None:
+                prefix = parameters["AlarmNamePrefix"]
+                names = cloudwatch.begin_with(self.account, self.region, prefix)
+            return cloudwatch.describe(self.account, self.region, names)
 
         return self._call("cloudwatch:DescribeAlarms", parameters, do)
+
+    def delete_alarms(self, **parameters: Any) -> Any:
+        def do() -> None:
+            self.services.cloudwatch.delete(self.account, self.region, parameters["AlarmNames"])
+
+        return self._call("cloudwatch:DeleteAlarms", parameters, do)
 
     def put_metric_data(self, **parameters: Any) -> Any:
         [datum] = parameters["MetricData"]

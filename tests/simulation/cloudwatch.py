@@ -16,7 +16,7 @@ from typing import Any
 
 from local.clock import Clock
 from local.simulator.hosting import Endpoint, Fleet
-from local.simulator.site import Document
+from local.simulator.site import Document, ServiceError
 
 __all__ = ["REQUESTS_A_MINUTE", "Alarm", "Arm", "CloudWatch", "Harm", "arms", "harm_of"]
 
@@ -260,6 +260,21 @@ class CloudWatch:
         return found
 
     # ------------------------------------------------------------ the API's documents
+
+    def delete(self, account: str, region: str, names: list[str]) -> None:
+        """DeleteAlarms: all of them, or none."""
+        keys = [(account, region, name) for name in names]
+        if any(key not in self.alarms for key in keys):
+            raise ServiceError("ResourceNotFound", f"not all of {names} are there", 404)
+        for key in keys:
+            del self.alarms[key]
+
+    def begin_with(self, account: str, region: str, prefix: str) -> list[str]:
+        return [
+            name
+            for *where, name in self.alarms
+            if where == [account, region] and name.startswith(prefix)
+        ]
 
     def describe(self, account: str, region: str, names: list[str]) -> dict[str, Any]:
         """DescribeAlarms' answer."""

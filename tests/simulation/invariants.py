@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 from sageops.conditions import find, phase
 from sageops.evidence import Counts, Minute, judge
-from sageops.model import Entry, Live, Release, StageRun
+from sageops.model import Entry, Head, Live, Release, StageRun
 from sageops.moves import current_run, is_of_this_life
 from sageops.names import BESIDE, SHADOW, copies_image, served_image
 from sageops.policy import Evidence, Progressive, Stage
@@ -401,11 +401,24 @@ def restless(world: World) -> Iterator[str]:
             if not _waits(world, release) and not _behind(world, release):
                 run = current_run(release)
                 yield f"{release.name} is {phase(release.conditions)}, {run.step} in {run.stage}"
+        yield from _left_behind(world, group, head)
     for _, stage in world.stages():
         target = stage.target
         there = world.endpoint(target.account, target.region, target.endpoint)
         if there is not None and there.status in _BUSY | {"SystemUpdating"}:
             yield f"{target.endpoint} is {there.status}"
+
+
+def _left_behind(world: World, group: str, head: Head) -> Iterator[str]:
+    """What should be gone by now, of an ended release that nothing goes back to."""
+    live = [each for live in head.live.values() for each in (live, live.replaced) if each]
+    needed = {each.version for each in live} | set(head.open)
+    for version in set(head.kept) - needed:
+        release = world.releases[group, version]
+        policy = world.policies[group, release.policy_version]
+        held = release.held_until is not None and world.clock.now < release.held_until
+        if policy.retire_after_days == 0 and not held:
+            yield f"{release.name} has ended, and what it left is still there"
 
 
 def _waits(world: World, release: Release) -> bool:
@@ -457,12 +470,27 @@ def nothing_is_done_twice(world: World) -> Iterator[str]:
     The rest of it is a comparison of two worlds, `differences`.
     """
     for call in _accepted(world, CHANGES):
+        undone = _undoes(call)
+        if undone is not None:
+            world.times[undone] = 0
         once = _once(world, call)
         if once is None:
             continue
         world.times[once] += 1
         if world.times[once] > 1 + _allowances(world, call):
             yield f"{' '.join(once)} for the {world.times[once]}. time"
+
+
+def _undoes(call: Call) -> tuple[str, ...] | None:
+    """What may be made once more afterwards: for a version that is approved after all."""
+    match call.operation:
+        case "sagemaker:DeleteModel":
+            made = ("sagemaker:CreateModel", call.parameters["ModelName"])
+        case "sagemaker:DeleteEndpointConfig":
+            made = ("sagemaker:CreateEndpointConfig", call.parameters["EndpointConfigName"])
+        case _:
+            return None
+    return (made[0], call.account, call.region, made[1])
 
 
 def _once(world: World, call: Call) -> tuple[str, ...] | None:
@@ -776,10 +804,13 @@ _ENTRIES = {
     },
     "sagemaker:UpdateEndpointWeightsAndCapacities": {"ShareAsked", "Shifted", "TakenBack"},
     "sagemaker:DeleteEndpoint": {"DeletionAsked", "TakenBack"},
+    "sagemaker:DeleteEndpointConfig": {"Retired"},
+    "sagemaker:DeleteModel": {"Retired"},
+    "cloudwatch:DeleteAlarms": {"Retired"},
     "sagemaker:StartPipelineExecution": {"TrainingStarted"},
 }
 # What a try that got only half of it done, or was never heard of again, leaves.
-_IN_VAIN = {"TriedAgain", "Blocked", "Interrupted"}
+_IN_VAIN = {"TriedAgain", "Blocked", "Interrupted", "NotRetired"}
 
 
 def every_change_is_logged(world: World) -> Iterator[str]:

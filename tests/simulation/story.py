@@ -419,7 +419,9 @@ def _policy(chance: random.Random, group: str, calm: bool = False) -> Policy:
     # How often it is trained depends on how many nights a story takes.
     trained = chance.random() < 0.15 and not calm
     training = Training(f"{group}-training") if trained else None
-    return Policy(group, stages, training)
+    # A story lasts some hours.
+    days = 0 if chance.random() < 0.3 else 30
+    return Policy(group, stages, training, retire_after_days=days)
 
 
 def _stage(chance: random.Random, group: str, name: str, calm: bool) -> Stage:
@@ -560,6 +562,9 @@ OPERATIONS: dict[str, int] = {
     "sagemaker:UpdateEndpointWeightsAndCapacities": 2,
     "sagemaker:DescribeEndpointConfig": 1,
     "sagemaker:DeleteEndpoint": 1,
+    "sagemaker:DeleteEndpointConfig": 2,
+    "sagemaker:DeleteModel": 2,
+    "cloudwatch:DeleteAlarms": 2,
     "sagemaker:UpdateModelPackage": 5,
     "sagemaker:InvokeEndpoint": 2,
     "sagemaker:StartPipelineExecution": 1,

@@ -28,6 +28,10 @@ def test_the_stories_come_to_everything_that_a_release_can_come_to() -> None:
             "churn-production-v1 InService",
             ["Live", "RolledBack"],
         ),
+        "taken back, and what it left removed": (
+            "churn-production-v1 InService",
+            ["Live", "RolledBack"],
+        ),
         "aborted in the middle of its rollout": (
             "churn-production-v1 InService",
             ["Live", "Aborted"],

@@ -62,6 +62,7 @@ __all__ = [
     "Records",
     "RegisterPackage",
     "Registered",
+    "Retire",
     "Release",
     "ReleaseSpec",
     "RollingUpdate",
@@ -252,7 +253,8 @@ class StageRun(Struct, frozen=True):
     is when both versions began to serve beside each other. `begun_at`: when it left its gate.
     `unwatched_minutes`: of the rollout, which the bake is to make up for. `said`: the latest word
     by which somebody approved this stage in the registry. `decision_asked_at`: when a person was
-    last asked to decide, because the evidence does not.
+    last asked to decide, because the evidence does not. `retired`: what the release had left there
+    has been removed.
     """
 
     stage: str
@@ -275,6 +277,7 @@ class StageRun(Struct, frozen=True):
     begun_at: datetime | None = None
     unwatched_minutes: int = 0
     said: Word | None = None
+    retired: bool = False
 
 
 class Release(Struct, frozen=True):
@@ -360,7 +363,8 @@ class Head(Struct, frozen=True):
     `open`: versions that have neither ended nor become fully live. `ended`: versions that have,
     with the phase they ended in. `live`: by stage. `wake_at`: when a delayed message is due.
     `watched_until`: what went live is looked at by the sweep until then, should its alarm's event
-    be lost.
+    be lost. `kept`: ended versions that may have left something in their stages, in the order in
+    which it is to be removed.
     """
 
     group: str
@@ -372,6 +376,7 @@ class Head(Struct, frozen=True):
     intent: Intent | None = None
     wake_at: datetime | None = None
     watched_until: datetime | None = None
+    kept: tuple[int, ...] = ()
 
 
 Severity = Literal["record", "info", "action", "alert"]
@@ -673,6 +678,14 @@ class DeleteEndpoint(Struct, frozen=True, tag=True):
     errand: Errand
 
 
+class Retire(Struct, frozen=True, tag=True):
+    """Remove a model, configurations, and the alarms on these, unless the endpoint is on one."""
+
+    errand: Errand
+    model: str
+    configs: tuple[str, ...]
+
+
 class Smoke(Struct, frozen=True, tag=True):
     """`variant`: the one that is to answer, whatever its share of the traffic."""
 
@@ -726,6 +739,7 @@ Action = (
     | UpdateEndpoint
     | ShiftTraffic
     | DeleteEndpoint
+    | Retire
     | Smoke
     | SignalStop
     | CountHarm

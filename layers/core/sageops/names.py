@@ -14,6 +14,7 @@ __all__ = [
     "SHADOW",
     "VARIANT",
     "alarm_name",
+    "alarm_prefix",
     "artifact_url",
     "at_home",
     "bucket",
@@ -78,6 +79,11 @@ def version_of(config: str) -> int | None:
 def alarm_name(config: str, kind: str) -> str:
     """`sageops/<endpoint configuration>/<errors|latency|stop>`"""
     return f"{_ALARM_PREFIX}/{config}/{kind}"
+
+
+def alarm_prefix(config: str) -> str:
+    """How the names of all alarms of ours on a configuration begin."""
+    return alarm_name(config, "")
 
 
 def endpoint_of_alarm(name: str) -> str | None:

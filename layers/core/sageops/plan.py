@@ -43,6 +43,7 @@ from sageops.moves import (
     withdrawn,
 )
 from sageops.names import training_token
+from sageops.retire import keep, leftover, retire
 from sageops.strategies import longest
 
 __all__ = ["LEASE", "candidates", "plan", "to_describe"]
@@ -78,6 +79,7 @@ def plan(view: View) -> Step:
             or drift(view)
             or _training(view)
             or _watched(view)
+            or retire(view)
             or step
         )
     return step
@@ -110,6 +112,7 @@ def to_describe(records: Records, packages: tuple[PackageSeen, ...]) -> tuple[Pa
         package
         for package in packages
         if (release := records.releases.get(package.version)) is not None
+        and package.version != leftover(records.head)
         and (package.approval != _known_approval(release) or unheard(release, package))
     )
     return candidates(records, packages) + news
@@ -208,7 +211,10 @@ def _admit(view: View, package: PackageSeen) -> Record:
         facts={metric.name: f"{metric.value:.4g}" for metric in detail.metrics},
     )
     ended = {k: v for k, v in records.head.ended.items() if k != package.version}
-    head = replace(records.head, open=(*records.head.open, package.version), ended=ended)
+    # What an earlier life of it has left, this one may make use of.
+    kept = tuple(each for each in records.head.kept if each != package.version)
+    open_ = (*records.head.open, package.version)
+    head = replace(records.head, open=open_, ended=ended, kept=kept)
     return record(view, release, log=(told,), head=head)
 
 
@@ -277,7 +283,8 @@ def _closing(view: View) -> Step | None:
         head = view.records.head
         open_ = tuple(version for version in head.open if version != release.version)
         ended = {**head.ended, release.version: phase(release.conditions)}
-        return record(view, log=(), head=replace(head, open=open_, ended=ended))
+        closed = replace(head, open=open_, ended=ended)
+        return record(view, log=(), head=keep(closed, release.version))
     return None
 
 

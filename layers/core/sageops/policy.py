@@ -254,6 +254,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     approval: Approvals = Approvals()
     # Whether each target account has a package of its own, or those there read the hub's.
     registry: Literal["copy", "hub"] = "copy"
+    # How long models, configurations and alarms of an ended release are kept; None: for ever.
+    retire_after_days: Annotated[int, Meta(ge=0, le=3650)] | None = 30
 
     def stage(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)

@@ -29,6 +29,7 @@ from sageops.model import (
     Registered,
     RegisterPackage,
     Release,
+    Retire,
     ShiftTraffic,
     SignalStop,
     Smoke,
@@ -56,6 +57,7 @@ from sageops.moves import (
     untroubled,
 )
 from sageops.names import copies_image
+from sageops.retire import keep
 from sageops.strategies import after_alarming
 
 __all__ = ["after", "hold", "troubled"]
@@ -65,6 +67,7 @@ _LONGEST_HOLD_MINUTES = 15
 # A trouble that should pass is told to people when it has lasted this many tries.
 _TRIES_BEFORE_TELLING = 5
 _LOOK_SECONDS = 60
+_NOT_RETIRED_HOURS = 24
 
 
 def after(view: View, act: Act, outcome: Outcome) -> Record:
@@ -149,6 +152,11 @@ def _after_release(
             return _asked(view, release, run, "ShareAsked", why)
         case DeleteEndpoint(), Done():
             return _asked(view, release, run, "DeletionAsked", "The endpoint is deleted.")
+        case Retire(configs=configs), Done():
+            gone = release.with_run(replace(run, retired=True))
+            why = f"{', '.join(configs)}: models, configurations and alarms are removed."
+            told = entry(view.now, release, "Retired", why, stage=run.stage)
+            return record(view, gone, log=(told,))
         case SignalStop(), Done():
             return _signalled(view, release, run)
         case Smoke(), Smoked(problem, slowest_ms):
@@ -263,6 +271,8 @@ def troubled(view: View, act: Act, trouble: Trouble) -> Record:
         # The label is for people to look at; a release does not stop for it.
         told = entry(view.now, release, "LabelFailed", trouble.message, severity="action")
         return record(view, _labelled(release, act.action), log=(told,))
+    if isinstance(act.action, Retire):
+        return _not_retired(view, release, run, trouble)
     if trouble.kind == "refused" and run.step not in ("stopping", "counting", "live"):
         if run.asked_for in ("", *run.trials[:1], *(() if run.trials else (run.config,))):
             # It was the first that was asked of the endpoint, or nothing was yet.
@@ -270,6 +280,14 @@ def troubled(view: View, act: Act, trouble: Trouble) -> Record:
         why = Stop("Failed", "Refused", trouble.message)
         return stop(view, release.with_run(run), run, why)
     return hold(view, release, run, trouble)
+
+
+def _not_retired(view: View, release: Release, run: StageRun, trouble: Trouble) -> Record:
+    """Nobody waits for it: another day, and others first."""
+    until = later(view.now, hours=_NOT_RETIRED_HOURS)
+    held = replace(release, held_at=view.now, held_until=until)
+    told = entry(view.now, release, "NotRetired", trouble.message, stage=run.stage)
+    return record(view, held, log=(told,), head=keep(view.records.head, release.version))
 
 
 def _troubled_group(view: View, trouble: Trouble) -> Record:

@@ -73,8 +73,16 @@ def test_every_problem_is_found_at_once() -> None:
 @pytest.mark.parametrize(
     ("given_", "problem"),
     [
-        (None, ": nothing is not a mapping with group, stages, training, approval, registry"),
-        ([], ": [] is not a mapping with group, stages, training, approval, registry"),
+        (
+            None,
+            ": nothing is not a mapping with group, stages, training, approval, registry, "
+            "retire_after_days",
+        ),
+        (
+            [],
+            ": [] is not a mapping with group, stages, training, approval, registry, "
+            "retire_after_days",
+        ),
         (document() | {"stages": "x"}, "stages: 'x' is not a list"),
         (
             document(checks__smoke=[{"body": "half \ud800"}]),

@@ -57,6 +57,7 @@ from sageops.model import (
     RegisterPackage,
     Release,
     ReleaseSpec,
+    Retire,
     RollingUpdate,
     Routing,
     ShiftTraffic,
@@ -85,6 +86,7 @@ from sageops.policy import (
     Training,
 )
 from sageops.reconcile import observe, reconcile
+from sageops.retire import leftover
 from sageops.watch import Comparison
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -299,6 +301,8 @@ class InMemoryCloud:
             case DeleteEndpoint(errand):
                 it = self.endpoints[errand.target.endpoint]
                 it.status, it.settles_at = "Deleting", self.clock() + _FLEET
+            case Retire():
+                self._retire(action)
             case Smoke():
                 return Smoked(self.smoke_problem, 42.0)
             case SignalStop(config=config):
@@ -328,6 +332,16 @@ class InMemoryCloud:
         now = self.seen.get(version)
         if over is not None and now is not None and over != now and is_word(now.life_cycle):
             raise TroubleError(trouble("transient", "sagemaker:UpdateModelPackage"))
+
+    def _retire(self, action: Retire) -> None:
+        it = self.endpoints.get(action.errand.target.endpoint)
+        for config in action.configs:
+            assert it is None or config not in (it.config, it.pending), f"{config} is in use"
+            self.configs.pop(config, None)
+            self.trials.pop(config, None)
+            for name in [each for each in self.alarm_states if f"/{config}/" in each]:
+                del self.alarm_states[name]
+        self.models.pop(action.model, None)
 
     def _create(self, name: str, config: str) -> None:
         now = self.clock()
@@ -438,6 +452,8 @@ class InMemoryStore:
         wanted = set(self.head.open)
         for live in self.head.live.values():
             wanted |= {live.version} | ({live.replaced.version} if live.replaced else set())
+        left = leftover(self.head)
+        wanted |= {left} if left is not None else set()
         releases = {each: self.releases[each] for each in wanted if each in self.releases}
         wishes = {each: self.wishes[each] for each in wanted if each in self.wishes}
         return Records(self.head, self.spec, releases, wishes, dict(self.policies))

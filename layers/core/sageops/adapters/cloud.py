@@ -31,6 +31,7 @@ from sageops.model import (
     PullImage,
     PutAlarms,
     RegisterPackage,
+    Retire,
     ShiftTraffic,
     SignalStop,
     Smoke,
@@ -121,6 +122,9 @@ class Aws:
                 return endpoints.shift_traffic(client(action.errand, "sagemaker"), action)
             case DeleteEndpoint():
                 return endpoints.delete_endpoint(client(action.errand, "sagemaker"), action)
+            case Retire():
+                metrics.remove_alarms(client(action.errand, "cloudwatch"), action)
+                return endpoints.retire(client(action.errand, "sagemaker"), action)
             case Smoke():
                 return endpoints.smoke(client(action.errand, "sagemaker-runtime"), action)
             case SignalStop():

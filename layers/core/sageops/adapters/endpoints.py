@@ -23,6 +23,7 @@ from sageops.model import (
     EndpointSeen,
     Errand,
     Guardrail,
+    Retire,
     RollingUpdate,
     ShiftTraffic,
     Smoke,
@@ -40,6 +41,7 @@ __all__ = [
     "create_model",
     "create_trial",
     "delete_endpoint",
+    "retire",
     "see",
     "shift_traffic",
     "smoke",
@@ -237,6 +239,42 @@ def delete_endpoint(sagemaker: Any, action: DeleteEndpoint) -> Done:
             if "Could not find" not in message_of(error):
                 raise
     return Done()
+
+
+def retire(sagemaker: Any, action: Retire) -> Done:
+    """DeleteEndpointConfig and DeleteModel; what is gone is as good as deleted.
+
+    SageMaker would delete a configuration that serves, and the endpoint's next update would fail
+    (DeleteEndpointConfig). Raises `TroubleError`, `refused` when the endpoint is on one of them.
+    """
+    errand = action.errand
+    account = errand.target.account
+    _refuse_what_serves(see(sagemaker, errand), action)
+    calls = [
+        *(
+            (sagemaker.delete_endpoint_config, {"EndpointConfigName": each})
+            for each in action.configs
+        ),
+        (sagemaker.delete_model, {"ModelName": action.model}),
+    ]
+    for call, named in calls:
+        with troubles(f"sagemaker:Delete of {action.model}", account, _fix(errand)):
+            try:
+                call(**named)
+            except ClientError as error:
+                if "Could not find" not in message_of(error):
+                    raise
+    return Done()
+
+
+def _refuse_what_serves(seen: EndpointSeen | None, action: Retire) -> None:
+    serving = {seen.config, seen.pending} if seen is not None else set()
+    found = [each for each in action.configs if each in serving]
+    if found:
+        errand = action.errand
+        said = f"{errand.target.endpoint} is on {found[0]}, which was to be removed."
+        call = "sagemaker:DeleteEndpointConfig"
+        raise TroubleError(Trouble("refused", errand.target.account, call, said, ""))
 
 
 def smoke(runtime: Any, action: Smoke) -> Smoked:

@@ -135,7 +135,7 @@ def session_policy(errand: Errand) -> str:
             [f"{sagemaker}endpoint-config/*"],
         ),
         _allow(
-            "cloudwatch:PutMetricAlarm",
+            ["cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms"],
             [f"{here % 'cloudwatch'}alarm:sageops/{target.endpoint}-v*"],
         ),
         _allow("s3:PutObject", [copies]),
@@ -146,7 +146,7 @@ def session_policy(errand: Errand) -> str:
 
 _UPDATE = "sagemaker:UpdateEndpoint"
 # What the statements above say; the rest of the role's policies reads, or is bound in them.
-_CUT = ["sagemaker:*", "cloudwatch:PutMetricAlarm", "s3:PutObject"]
+_CUT = ["sagemaker:*", "cloudwatch:PutMetricAlarm", "cloudwatch:DeleteAlarms", "s3:PutObject"]
 
 
 def _allow(actions: str | list[str], resources: list[str]) -> dict[str, Any]:

@@ -24,14 +24,16 @@ from sageops.model import (
     Errand,
     Harmed,
     PutAlarms,
+    Retire,
     SignalStop,
 )
-from sageops.names import VARIANT, target_role
+from sageops.names import VARIANT, alarm_prefix, target_role
 from sageops.watch import Comparison
 
 __all__ = [
     "count_harm",
     "put_alarms",
+    "remove_alarms",
     "see_alarms",
     "see_latency",
     "see_minutes",
@@ -53,6 +55,20 @@ def put_alarms(cloudwatch: Any, action: PutAlarms) -> Done:
         for alarm in action.alarms:
             cloudwatch.put_metric_alarm(**_alarm(alarm))
     return Done()
+
+
+def remove_alarms(cloudwatch: Any, action: Retire) -> None:
+    """DeleteAlarms of all of ours on these configurations. It deletes none when one of the names is
+    not there, so those that are there are asked for first."""
+    account, fix = action.errand.target.account, _fix(action.errand)
+    for config in action.configs:
+        with troubles(f"cloudwatch:DeleteAlarms of {config}", account, fix):
+            answer = cloudwatch.describe_alarms(
+                AlarmNamePrefix=alarm_prefix(config), AlarmTypes=["MetricAlarm"]
+            )
+            names = [each["AlarmName"] for each in answer["MetricAlarms"]]
+            if names:
+                cloudwatch.delete_alarms(AlarmNames=names)
 
 
 def see_alarms(cloudwatch: Any, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:

@@ -34,6 +34,7 @@ from sageops.model import (
     ReleaseSpec,
 )
 from sageops.policy import Policy
+from sageops.retire import leftover
 
 __all__ = ["PolicyVersion", "Table", "entry_of"]
 
@@ -80,6 +81,8 @@ class Table:
         versions = set(head.open)
         for live in head.live.values():
             versions |= {live.version} | ({live.replaced.version} if live.replaced else set())
+        left = leftover(head)
+        versions |= {left} if left is not None else set()
         versions.discard(0)
         keys = [key for v in versions for key in (_release_key(v), _wish_key(v))]
         items = self._items(_group(group), keys)
