@@ -112,6 +112,9 @@ group: {group}
 #   different_people: true
 #   not_the_registrar: true
 
+# How long models, configurations and alarms of ended releases are kept.
+# retire_after_days: 30
+
 # One after the other. What has baked in one stage comes to the next, as the same bytes.
 stages:
 """

@@ -115,7 +115,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(scope="module")
 def run(world: World) -> Company:
     world.company.wait(minutes=45)
-    it = world.group(STAGE)
+    it = world.group()
+    world.push(it, STAGE, retire_after_days=0)
+    it.wait(seconds=1)
     go(it)
     _rolled_back(it)
     _aborted(it)

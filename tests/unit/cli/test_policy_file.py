@@ -98,7 +98,7 @@ def test_a_problem_of_what_was_merged_is_pointed_at_where_it_stands(folder: Path
 def test_an_empty_file_is_a_problem_of_the_whole(folder: Path) -> None:
     assert read(written(folder, ""))[2] == [
         "policies/churn.yaml:1 the whole file: nothing is not a mapping with group, stages, "
-        "training, approval, registry"
+        "training, approval, registry, retire_after_days"
     ]
 
 

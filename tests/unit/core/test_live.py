@@ -9,7 +9,7 @@ from sageops.model import CreateEndpoint, UpdateEndpoint
 from sageops.policy import AllAtOnce, Checks, Evidence, Linear, Rolling, Shadow
 from sageops.strategies import longest
 
-from tests.unit.core.world import PRODUCTION, STAGING, Crash, World, stage, trouble
+from tests.unit.core.world import PRODUCTION, STAGES, STAGING, Crash, World, stage, trouble
 
 
 def live_world(drift: Any) -> World:
@@ -253,3 +253,25 @@ def test_a_deadline_covers_all_that_the_policy_waits_for() -> None:
     assert longest(linear) >= timedelta(minutes=60, hours=2)
     assert longest(rolling) >= timedelta(minutes=25, hours=2)
     assert longest(shadowed) == timedelta(minutes=150, hours=2)
+
+
+def test_what_was_stopped_and_left_for_want_of_a_better_one_is_not_brought_back() -> None:
+    """It was live, was approved anew, and an alarm stopped it: whoever changes that by hand has a
+    reason."""
+    world = World(*(replace(each, drift="correct") for each in STAGES))
+    world.approved(1)
+    world.wait(60)
+    assert world.step(1) == "gate"
+    world.registered(1, "Rejected")
+    world.wait(5)
+    world.fires(1, "staging")
+    world.approved(1)
+    world.wait(30)
+    assert (world.phase(1), world.release(1).run("staging").step) == ("RolledBack", "stopped")
+
+    world.by_hand("theirs", "staging")
+    world.wait(30)
+
+    [told] = world.told("Drifted")
+    assert "That stays: Alarm" in told.why
+    assert world.endpoint("staging").config == "theirs"
