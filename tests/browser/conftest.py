@@ -216,6 +216,12 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def need_axe() -> None:
+    """A test whose later neighbours depend on what it does asks before it begins."""
+    if not AXE.is_file():
+        pytest.skip(f"no axe-core at {AXE}: make browser")
+
+
 @dataclass
 class Viewer:
     """A page in the browser, what its console complained about, and which questions the viewer was
@@ -286,8 +292,7 @@ class Viewer:
 
     def serious_findings(self) -> list[str]:
         """What axe-core finds, each with the first element that it is about."""
-        if not AXE.is_file():
-            pytest.skip(f"no axe-core at {AXE}: make browser")
+        need_axe()
         self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("axe.run()")
         return [

@@ -13,7 +13,7 @@ import pytest
 
 from local.company import GROUP
 from local.simulator.site import Document
-from tests.browser.conftest import Up, Viewer, looking
+from tests.browser.conftest import Up, Viewer, looking, need_axe
 from tests.functional.world import STAGE, Model, policy_file
 
 CHECKS: Document = {
@@ -41,6 +41,7 @@ Begin = Callable[[Document, str], str]
 @pytest.fixture(scope="module")
 def live(up: Up, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for policies; the first version is live, and production is asked."""
+    need_axe()
     folder = tmp_path_factory.mktemp("policy")
     push(up, folder, QUICK)
     first = up.register(Model())

@@ -99,7 +99,7 @@ STORIES: dict[str, Story] = {
     ),
     "taken back, and what it left removed": replace(
         _then(Registers(25, "churn", "churn.2", "rude", approved=True)),
-        policies=(structs.replace(_POLICY, retire_after_days=0),),
+        policies=(structs.replace(_by()[0], retire_after_days=0),),
     ),
     "aborted in the middle of its rollout": _then(
         Registers(25, "churn", "churn.2", "good", approved=True), Says(40, "aborts", "churn.2")
