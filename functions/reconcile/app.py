@@ -45,7 +45,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         metrics.add_metric("Probes", MetricUnit.Count, 1)
         return probe(targets, event["probe"])
     hub_account = context.invoked_function_arn.split(":")[4]
-    aws = Aws(Registry(sagemaker, s3, hub_account), s3, ecr, targets, hub_account, now)
+    registry = Registry(sagemaker, s3, hub_account, own=context.function_name)
+    aws = Aws(registry, s3, ecr, targets, hub_account, now)
     failed = []
     metrics.add_metric("Looks", MetricUnit.Count, len(event["Records"]))
     for record in event["Records"]:

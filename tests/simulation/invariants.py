@@ -414,11 +414,8 @@ def _left_behind(world: World, group: str, head: Head) -> Iterator[str]:
     live = [each for live in head.live.values() for each in (live, live.replaced) if each]
     needed = {each.version for each in live} | set(head.open)
     for version in set(head.kept) - needed:
-        release = world.releases[group, version]
-        policy = world.policies[group, release.policy_version]
-        held = release.held_until is not None and world.clock.now < release.held_until
-        if policy.retire_after_days == 0 and not held:
-            yield f"{release.name} has ended, and what it left is still there"
+        if head.kept[version] <= world.clock.now:
+            yield f"{group}/{version} has ended, and what it left is still there"
 
 
 def _waits(world: World, release: Release) -> bool:
@@ -721,7 +718,8 @@ def _said_before(
     if what == "Drifted":
         yield from _drifted_again(world, change, entry)
     if what in _ONCE:
-        life = release.admitted_at.isoformat()
+        # As of the change itself: in the same moment it may have been admitted anew.
+        life = change.releases.get(version, release).admitted_at.isoformat()
         key = ("told", release.name, life, what, str(entry.stage), entry.severity)
         world.times[key] += 1
         if world.times[key] > 1:

@@ -941,7 +941,7 @@ class World:
 
         targets = Targets(session, "external-id", now)
         s3 = session.client("s3")
-        registry = Registry(session.client("sagemaker"), s3, HUB)
+        registry = Registry(session.client("sagemaker"), s3, HUB, own="sageops-reconcile")
         aws = Aws(registry, s3, lambda _: session.client("ecr"), targets, HUB, now)
         place = _Place(skew, targets, aws, self.table, self.queue)
         self._places.append(place)

@@ -58,12 +58,16 @@ def gate(view: View, release: Release, run: StageRun, stage: Stage, rules: Appro
 def _against(
     view: View, release: Release, run: StageRun, stage: Stage, rules: Approvals
 ) -> Record | None:
-    approver = release.detail.modified_by
-    if rules.not_the_registrar and approver == release.detail.registered_by:
-        message = (
+    approver, registrar = release.detail.modified_by, release.detail.registered_by
+    if rules.not_the_registrar and (approver == registrar or not is_somebody(approver)):
+        wrong = (
             f"{approver} registered the package and approved it, and the policy wants somebody "
-            "else for one of them: register it again, and let another approve."
+            "else for one of them"
+            if approver == registrar
+            else "Nobody can say who approved the package, since it was changed after that, and "
+            f"the policy wants somebody else than {registrar}, who registered it"
         )
+        message = f"{wrong}: register it again, and let another approve."
         return stop(view, release, run, Stop("Failed", "ApprovedByRegistrar", message))
     if copies_image(release, stage) and copied_image(release, stage.target) is None:
         message = (

@@ -177,7 +177,7 @@ def _drifted(
     if live.drift is None or live.drift.config != config:
         return _tell(view, release, stage, live, config)
     match stage.drift:
-        case "correct" if _why_not(view, release, stage) is None:
+        case "correct" if _why_not(view, release) is None:
             return _correct(view, release, stage, live, live.drift, seen)
         case "adopt" if seen is not None:
             return _adopt(view, release, stage, live, seen)
@@ -187,7 +187,7 @@ def _drifted(
 
 def _tell(view: View, release: Release, stage: Stage, live: Live, config: str) -> Record:
     now_ = f"serves {config}" if config else "is gone"
-    against = _why_not(view, release, stage)
+    against = _why_not(view, release)
     then = {
         "tell": "It is left as it is: the policy's `drift` says tell.",
         "correct": "It is brought back." if against is None else f"That stays: {against.message}",
@@ -209,10 +209,11 @@ def _tell(view: View, release: Release, stage: Stage, live: Live, config: str) -
     return record(view, marked, log=(told,), head=_with(view, stage, live, Drift(config)))
 
 
-def _why_not(view: View, release: Release, stage: Stage) -> Stop | None:
-    """What speaks against bringing it back: a person's word, or that it was stopped there itself,
-    and serves for want of a better one."""
-    return _against(view, release) or release.run(stage.name).stop
+def _why_not(view: View, release: Release) -> Stop | None:
+    """What speaks against bringing it back: a person's word, or that it was stopped, there or in
+    another stage, and serves for want of a better one."""
+    stopped = (run.stop for run in release.runs if run.stop is not None)
+    return _against(view, release) or next(stopped, None)
 
 
 def _is_back(view: View, release: Release, stage: Stage, live: Live) -> Record | None:

@@ -363,8 +363,8 @@ class Head(Struct, frozen=True):
     `open`: versions that have neither ended nor become fully live. `ended`: versions that have,
     with the phase they ended in. `live`: by stage. `wake_at`: when a delayed message is due.
     `watched_until`: what went live is looked at by the sweep until then, should its alarm's event
-    be lost. `kept`: ended versions that may have left something in their stages, in the order in
-    which it is to be removed.
+    be lost. `kept`: ended versions that may have left something in their stages, and from when on
+    it may be removed.
     """
 
     group: str
@@ -376,7 +376,7 @@ class Head(Struct, frozen=True):
     intent: Intent | None = None
     wake_at: datetime | None = None
     watched_until: datetime | None = None
-    kept: tuple[int, ...] = ()
+    kept: dict[int, datetime] = {}
 
 
 Severity = Literal["record", "info", "action", "alert"]

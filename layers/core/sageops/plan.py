@@ -212,7 +212,7 @@ def _admit(view: View, package: PackageSeen) -> Record:
     )
     ended = {k: v for k, v in records.head.ended.items() if k != package.version}
     # What an earlier life of it has left, this one may make use of.
-    kept = tuple(each for each in records.head.kept if each != package.version)
+    kept = {k: v for k, v in records.head.kept.items() if k != package.version}
     open_ = (*records.head.open, package.version)
     head = replace(records.head, open=open_, ended=ended, kept=kept)
     return record(view, release, log=(told,), head=head)
@@ -284,7 +284,7 @@ def _closing(view: View) -> Step | None:
         open_ = tuple(version for version in head.open if version != release.version)
         ended = {**head.ended, release.version: phase(release.conditions)}
         closed = replace(head, open=open_, ended=ended)
-        return record(view, log=(), head=keep(closed, release.version))
+        return record(view, log=(), head=keep(view, release, closed))
     return None
 
 

@@ -4,61 +4,72 @@ Its copies of artefact and package stay: they say what was served. What is live,
 goes back to, is never touched (architecture: rollback stays possible).
 """
 
-from datetime import timedelta
+from datetime import datetime
 
 from msgspec.structs import replace
 
-from sageops.conditions import find
 from sageops.model import Head, Live, Release, Retire, StageRun, Step, View
-from sageops.moves import act, errand, record
+from sageops.moves import act, errand, later, record
 from sageops.names import config_name
-from sageops.policy import Policy, Stage
+from sageops.policy import Stage
 
-__all__ = ["keep", "leftover", "retire"]
+__all__ = ["another_day", "keep", "leftover", "retire"]
+
+# Until what could not be removed is tried again.
+_HOURS = 24
 
 
-def keep(head: Head, version: int) -> Head:
-    """The head when a release has ended: what it has left is there for a while."""
-    return replace(head, kept=(*(each for each in head.kept if each != version), version))
+def keep(view: View, release: Release, head: Head) -> Head:
+    """The head when a release has ended: what it left is there for as long as its policy says."""
+    policy = view.records.policies.get(release.policy_version)
+    if policy is None or policy.retire_after_days is None:
+        return head
+    return _due(head, release.version, later(view.now, days=policy.retire_after_days))
+
+
+def another_day(view: View, version: int) -> Head:
+    """The head when what a version left could not be removed: nobody waits for it."""
+    return _due(view.records.head, version, later(view.now, hours=_HOURS))
 
 
 def leftover(head: Head) -> int | None:
     """The version whose turn it is to have what it left removed; None when there is none."""
     needed = {each.version for live in head.live.values() for each in _with_replaced(live)}
-    return next((each for each in head.kept if each not in needed and each not in head.open), None)
+    free = [each for each in head.kept if each not in needed and each not in head.open]
+    return min(free, key=lambda version: (head.kept[version], version), default=None)
 
 
 def retire(view: View) -> Step | None:
-    """Remove what an ended release has left in one stage of it, once its policy's time is over."""
+    """Remove what an ended release has left in one stage of it, once its time is over."""
     head = view.records.head
     version = leftover(head)
-    release = view.records.releases.get(version) if version is not None else None
-    policy = view.records.policies.get(release.policy_version) if release is not None else None
-    if release is None or policy is None or not _is_due(view, release, policy):
+    if version is None or view.now < head.kept[version]:
         return None
+    release = view.records.releases.get(version)
+    policy = view.records.policies.get(release.policy_version) if release is not None else None
+    if release is None or policy is None:
+        return record(view, log=(), head=_without(head, version))
+    if _in_use(view) & {config for run in release.runs for config in (run.config, *run.trials)}:
+        return record(view, log=(), head=another_day(view, version))
     for run in release.runs:
         stage = policy.stage(run.stage)
         left = _left_in(release, run, stage)
         if left and not run.retired:
             action = Retire(errand(release, run, stage), left[0], left)
             return act(view, action, release, run.stage)
-    kept = tuple(each for each in head.kept if each != release.version)
-    return record(view, log=(), head=replace(head, kept=kept))
+    return record(view, log=(), head=_without(head, version))
+
+
+def _due(head: Head, version: int, at: datetime) -> Head:
+    return replace(head, kept={**head.kept, version: at})
+
+
+def _without(head: Head, version: int) -> Head:
+    return replace(head, kept={k: at for k, at in head.kept.items() if k != version})
 
 
 def _with_replaced(live: Live) -> tuple[Live, ...]:
     return (live,) if live.replaced is None else (live, live.replaced)
-
-
-def _is_due(view: View, release: Release, policy: Policy) -> bool:
-    ended, days = find(release.conditions, "Ended"), policy.retire_after_days
-    if ended is None or not ended.status or days is None:
-        return False
-    if release.held_until is not None and view.now < release.held_until:
-        return False
-    ours = {config for run in release.runs for config in (run.config, *run.trials)}
-    due = view.now >= ended.last_transition_at + timedelta(days=days)
-    return due and not ours & _in_use(view)
 
 
 def _in_use(view: View) -> set[str]:

@@ -57,7 +57,7 @@ from sageops.moves import (
     untroubled,
 )
 from sageops.names import copies_image
-from sageops.retire import keep
+from sageops.retire import another_day
 from sageops.strategies import after_alarming
 
 __all__ = ["after", "hold", "troubled"]
@@ -67,7 +67,6 @@ _LONGEST_HOLD_MINUTES = 15
 # A trouble that should pass is told to people when it has lasted this many tries.
 _TRIES_BEFORE_TELLING = 5
 _LOOK_SECONDS = 60
-_NOT_RETIRED_HOURS = 24
 
 
 def after(view: View, act: Act, outcome: Outcome) -> Record:
@@ -283,11 +282,8 @@ def troubled(view: View, act: Act, trouble: Trouble) -> Record:
 
 
 def _not_retired(view: View, release: Release, run: StageRun, trouble: Trouble) -> Record:
-    """Nobody waits for it: another day, and others first."""
-    until = later(view.now, hours=_NOT_RETIRED_HOURS)
-    held = replace(release, held_at=view.now, held_until=until)
     told = entry(view.now, release, "NotRetired", trouble.message, stage=run.stage)
-    return record(view, held, log=(told,), head=keep(view.records.head, release.version))
+    return record(view, log=(told,), head=another_day(view, release.version))
 
 
 def _troubled_group(view: View, trouble: Trouble) -> Record:

@@ -178,6 +178,16 @@ def test_whoever_changed_it_last_approved_it(
     assert registry.package(ARN).modified_by == name
 
 
+def test_a_label_of_ours_says_nothing_of_who_approved_it(s3: Any, stub: Stubber) -> None:
+    """A person approved the package, and SageOps wrote its label after that."""
+    own = {"IamIdentity": {"Arn": "arn:aws:sts::1:assumed-role/ReconcileRole/hub-reconcile"}}
+    stub.add_response("describe_model_package", versioned(LastModifiedBy=own))
+
+    found = Registry(stub.client, s3, ACCOUNT, own="hub-reconcile").package(ARN)
+
+    assert found.modified_by == "unknown"
+
+
 def test_who_registered_it_is_kept_beside_who_approved_it(
     registry: Registry, stub: Stubber
 ) -> None:

@@ -246,6 +246,19 @@ def test_who_registered_does_not_approve_where_the_policy_says_so(
         assert world.cloud.copies == {}
 
 
+def test_whoever_approved_is_not_taken_for_somebody_else_than_the_registrar() -> None:
+    world = ruled(not_the_registrar=True)
+    world.approved(1, by="unknown")
+    arn = world.cloud.seen[1].arn
+    world.cloud.details[arn] = replace(world.cloud.details[arn], registered_by=ON_CALL)
+    world.wait(60)
+
+    [told] = world.told("Failed")
+    assert told.why.startswith("Nobody can say who approved the package")
+    assert ON_CALL in told.why
+    assert world.cloud.copies == {}
+
+
 def test_the_approval_of_another_stage_opens_no_gate() -> None:
     world = World()
     world.approved(1)

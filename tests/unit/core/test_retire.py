@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from sageops.model import Head, Live, Retire
 from sageops.policy import Checks, Evidence, Progressive, RealTime, Shadow
-from sageops.retire import keep, leftover
+from sageops.retire import leftover
 
 from tests.unit.core.world import GROUP, ONE_STAGE, PRODUCTION, STAGES, START, World, stage, trouble
 
@@ -57,7 +57,7 @@ def test_what_was_replaced_twice_goes_when_its_time_is_over() -> None:
     [told] = world.logged("Retired")
     assert (told.version, told.stage) == (1, "production")
     assert told.why == f"{world.config(1)}: models, configurations and alarms are removed."
-    assert world.store.head.kept == (2,)
+    assert set(world.store.head.kept) == {2}
 
 
 def test_it_goes_in_each_stage() -> None:
@@ -67,7 +67,7 @@ def test_it_goes_in_each_stage() -> None:
 
     assert versions(world) == every(2, 3)
     assert [each.stage for each in world.logged("Retired")] == ["staging", "production"]
-    assert world.store.head.kept == (2,)
+    assert set(world.store.head.kept) == {2}
 
 
 def test_the_trials_of_a_release_that_was_taken_back_go_with_it() -> None:
@@ -112,7 +112,7 @@ def test_a_release_that_nothing_was_made_for_leaves_nothing() -> None:
     world.look()
     world.registered(1, "Rejected")
     world.look()
-    assert world.store.head.kept == (1,)
+    assert set(world.store.head.kept) == {1}
 
     days_later(world, 8)
 
@@ -129,7 +129,7 @@ def test_one_that_was_never_begun_is_not_taken_for_in_use() -> None:
     world.approved(2)
     world.aborted(1)
     world.look()
-    assert (world.store.head.open, world.store.head.kept) == ((2,), (1,))
+    assert (world.store.head.open, set(world.store.head.kept)) == ((2,), {1})
 
     days_later(world, 8)
 
@@ -177,7 +177,7 @@ def test_a_configuration_that_somebody_brought_back_by_hand_is_needed() -> None:
 
     days_later(world, 8)
 
-    assert versions(world) == every(1, 2, 3)
+    assert versions(world) == every(1, 3)
 
 
 def test_a_version_that_is_approved_after_all_uses_what_is_there() -> None:
@@ -188,7 +188,7 @@ def test_a_version_that_is_approved_after_all_uses_what_is_there() -> None:
     world.registered(2, "Rejected")
     world.wait(60)
     assert world.phase(2) == "Rejected"
-    assert world.store.head.kept == (2,)
+    assert set(world.store.head.kept) == {2}
 
     world.cloud.alarm_states.clear()
     world.live(2)
@@ -208,7 +208,7 @@ def test_what_cannot_be_removed_is_tried_another_day_and_others_before_it() -> N
 
     days_later(world, 8)
 
-    assert world.store.head.kept == (3, 1, 2)
+    assert set(world.store.head.kept) == {1, 2, 3}
     assert [each.version for each in world.logged("NotRetired")] == [1, 2]
     assert {each.severity for each in world.logged("NotRetired")} == {"record"}
     assert world.phase(1) == "Superseded"
@@ -242,20 +242,36 @@ def test_a_crash_between_two_stages_removes_nothing_twice() -> None:
     world.wait(10)
 
     assert versions(world) == every(2, 3)
-    assert world.store.head.kept == (2,)
+    assert set(world.store.head.kept) == {2}
 
 
 # ---------------------------------------------------------------- whose turn it is
 
 
-def test_the_oldest_that_nothing_needs_is_next() -> None:
+def test_what_is_due_first_and_needed_by_nothing_is_next() -> None:
     live = Live(4, "c4", START, Live(2, "c2", START))
-    head = Head(GROUP, live={"production": live}, open=(3,), kept=(2, 3, 4, 1, 5))
+    due = {version: START + timedelta(days=-version) for version in (2, 3, 4, 1, 5)}
+    head = Head(GROUP, live={"production": live}, open=(3,), kept=due)
 
-    assert leftover(head) == 1
-    assert leftover(replace(head, kept=(2, 3, 4))) is None
-    assert keep(head, 2).kept == (3, 4, 1, 5, 2)
-    assert keep(head, 6).kept == (2, 3, 4, 1, 5, 6)
+    assert leftover(head) == 5
+    assert leftover(replace(head, kept={2: START, 3: START, 4: START})) is None
+    assert leftover(replace(head, kept={6: START, 1: START})) == 1
+
+
+def test_one_that_is_kept_for_long_or_for_ever_holds_up_none() -> None:
+    world = world_of(days=None).live(1)
+    for number, days in ((2, 30), (3, 5)):
+        changed = replace(world.store.policies[1], retire_after_days=days)
+        world.store.policies[number] = changed
+        assert world.store.spec is not None
+        world.store.spec = replace(world.store.spec, policy_version=number)
+        world.live(number)
+    world.live(4, 5)
+    assert set(world.store.head.kept) == {2, 3, 4}
+
+    days_later(world, 8)
+
+    assert versions(world) == every(1, 2, 4, 5)
 
 
 @pytest.mark.parametrize("lost", ["release", "policy"])

@@ -40,10 +40,12 @@ _DESCRIPTION = 1024
 class Registry:
     """Reads packages, labels them, and starts pipelines, all in the hub account."""
 
-    def __init__(self, sagemaker: Any, s3: Any, account: str) -> None:
+    def __init__(self, sagemaker: Any, s3: Any, account: str, own: str = "") -> None:
+        """`own`: the name of the session in which SageOps itself writes labels."""
         self._sagemaker = sagemaker
         self._s3 = s3
         self._account = account
+        self._own = own
 
     def packages(self, group: str) -> tuple[PackageSeen, ...]:
         """Every version of the group, the newest first (ListModelPackages)."""
@@ -73,13 +75,18 @@ class Registry:
             model_data_url=_model_data_url(container),
             environment=container.get("Environment", {}),
             metrics=self._metrics(report.get("S3Uri", "")),
-            modified_by=_person(answer.get("LastModifiedBy") or answer.get("CreatedBy") or {}),
+            modified_by=self._who_modified(answer),
             containers=len(containers),
             marketplace=any("ProductId" in each for each in containers),
             registered_by=_person(answer.get("CreatedBy") or {}),
             modified_at=answer.get("LastModifiedTime") or answer["CreationTime"],
             life_cycle=_life_cycle(answer),
         )
+
+    def _who_modified(self, package: dict[str, Any]) -> str:
+        """Nobody known, where a label of ours was written over who it was."""
+        found = _person(package.get("LastModifiedBy") or package.get("CreatedBy") or {})
+        return found if found != self._own else "unknown"
 
     def describe(self, arn: str) -> dict[str, Any]:
         """All that the registry says of one version (DescribeModelPackage)."""
