@@ -252,13 +252,13 @@ def retire(sagemaker: Any, action: Retire) -> Done:
     _refuse_what_serves(see(sagemaker, errand), action)
     calls = [
         *(
-            (sagemaker.delete_endpoint_config, {"EndpointConfigName": each})
+            ("DeleteEndpointConfig", sagemaker.delete_endpoint_config, {"EndpointConfigName": each})
             for each in action.configs
         ),
-        (sagemaker.delete_model, {"ModelName": action.model}),
+        ("DeleteModel", sagemaker.delete_model, {"ModelName": action.model}),
     ]
-    for call, named in calls:
-        with troubles(f"sagemaker:Delete of {action.model}", account, _fix(errand)):
+    for operation, call, named in calls:
+        with troubles(f"sagemaker:{operation}", account, _fix(errand)):
             try:
                 call(**named)
             except ClientError as error:
