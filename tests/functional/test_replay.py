@@ -19,6 +19,7 @@ from cli import wishes
 from local.company import ACCOUNTS, Company
 from local.simulator.faults import FleetFailure
 from tests.functional.world import AFTER_THE_NIGHT, Model, World, mail, register
+from tests.simulation.clients import small_parts
 from tests.simulation.invariants import INVARIANTS, ends, letters
 from tests.simulation.story import (
     CallFails,
@@ -225,6 +226,13 @@ class Replay:
                 if message.attributes["event"] not in OF_FAULTS
             )
         )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parts() -> Iterator[None]:
+    """As the stories are played in the simulation; the company's functions know nothing of it."""
+    with small_parts():
+        yield
 
 
 @pytest.fixture(scope="module")
