@@ -27,7 +27,15 @@ from tests.simulation.dynamodb import Client as DynamoDb
 from tests.simulation.dynamodb import Items
 from tests.simulation.wire import Credentials, Wire
 
-__all__ = ["PART", "Bucket", "Services", "Session", "small_parts", "sums_of_parts"]
+__all__ = [
+    "PART",
+    "Bucket",
+    "Services",
+    "Session",
+    "parts_are_small",
+    "small_parts",
+    "sums_of_parts",
+]
 
 _SESSION_LASTS = timedelta(hours=1)
 # How long ECR takes to copy an image from the hub's registry.
@@ -49,6 +57,11 @@ def small_parts() -> Iterator[None]:
 
     with patch.multiple(artifacts, _PART=PART, _IN_ONE_CALL=2, _at_once=in_order):
         yield
+
+
+def parts_are_small() -> bool:
+    """Whether `small_parts` is in force, as every world wants it."""
+    return artifacts._PART == PART
 
 
 @dataclass

@@ -36,7 +36,7 @@ from local.simulator.faults import Faults, FleetFailure
 from local.simulator.hosting import Endpoint, endpoints_of
 from local.simulator.service import Simulator
 from local.simulator.site import Document, Reply
-from tests.simulation.clients import PART, Bucket, Services, Session
+from tests.simulation.clients import PART, Bucket, Services, Session, parts_are_small
 from tests.simulation.cloudwatch import CloudWatch
 from tests.simulation.dynamodb import Item as Row
 from tests.simulation.dynamodb import Items
@@ -153,6 +153,7 @@ class World:
     def __init__(  # noqa: PLR0915 - a world has many parts
         self, story: Story, invariants: Iterable[Callable[["World"], Iterable[str]]] = ()
     ) -> None:
+        assert parts_are_small(), "a world is played in `small_parts`"
         self.story = story
         self.clock = Clock(START)
         self.steps = 0
