@@ -92,7 +92,7 @@ def test_what_serves_by_somebodys_hand_is_left(it: Company, world: World) -> Non
     it.wait(minutes=5)
 
     assert it.serves("production") == 3
-    assert 1 in left(it, PRODUCTION)["configs"]
+    assert all(1 in kind for kind in left(it, PRODUCTION).values())
 
 
 def test_a_target_that_lets_nobody_remove_anything_holds_nothing_up(
@@ -100,8 +100,8 @@ def test_a_target_that_lets_nobody_remove_anything_holds_nothing_up(
 ) -> None:
     """One whose stack is older, for instance."""
     role = f"arn:aws:iam::{PRODUCTION}:role/sageops-target-{REGION}"
-    world.expect("cloudwatch:DeleteAlarms")
-    with it.cloud.deny(role, "cloudwatch:DeleteAlarms"):
+    world.expect("sagemaker:DeleteEndpointConfig")
+    with it.cloud.deny(role, "sagemaker:DeleteEndpointConfig"):
         for number in (1, 2, 3):
             assert go(it, Model(f"model-{number}")) == number
         it.wait(minutes=5)
@@ -109,5 +109,5 @@ def test_a_target_that_lets_nobody_remove_anything_holds_nothing_up(
     assert left(it, PRODUCTION) == every(1, 2, 3)
     assert left(it, ACCOUNTS["staging"]) == every(2, 3)
     [told] = [each for each in it.log() if each.what == "NotRetired"]
-    assert "cloudwatch:DeleteAlarms" in told.why
+    assert "sagemaker:DeleteEndpointConfig" in told.why
     assert f"account {PRODUCTION}" in told.why

@@ -58,7 +58,7 @@ def test_configurations_and_the_model_are_removed(sagemaker: Stubber) -> None:
         sagemaker.add_response("delete_endpoint_config", {}, {"EndpointConfigName": name})
     sagemaker.add_response("delete_model", {}, {"ModelName": OLD})
 
-    assert retire(sagemaker.client, ACTION) == Done()
+    retire(sagemaker.client, ACTION)
 
 
 def test_what_is_gone_is_as_good_as_removed(sagemaker: Stubber) -> None:
@@ -71,7 +71,7 @@ def test_what_is_gone_is_as_good_as_removed(sagemaker: Stubber) -> None:
         said = f'Could not find {what} "arn:…".'
         sagemaker.add_client_error(call, "ValidationException", said)
 
-    assert retire(sagemaker.client, ACTION) == Done()
+    retire(sagemaker.client, ACTION)
 
 
 @pytest.mark.parametrize(("config", "pending"), [(OLD, ""), (TRIAL, ""), (LIVE, TRIAL)])
@@ -108,4 +108,4 @@ def test_the_alarms_that_are_there_are_removed_and_nobody_elses(cloudwatch: Stub
         if names:
             cloudwatch.add_response("delete_alarms", {}, {"AlarmNames": names})
 
-    remove_alarms(cloudwatch.client, ACTION)
+    assert remove_alarms(cloudwatch.client, ACTION) == Done()

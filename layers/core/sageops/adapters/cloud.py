@@ -123,8 +123,9 @@ class Aws:
             case DeleteEndpoint():
                 return endpoints.delete_endpoint(client(action.errand, "sagemaker"), action)
             case Retire():
-                metrics.remove_alarms(client(action.errand, "cloudwatch"), action)
-                return endpoints.retire(client(action.errand, "sagemaker"), action)
+                # What serves is refused there, and keeps its alarms.
+                endpoints.retire(client(action.errand, "sagemaker"), action)
+                return metrics.remove_alarms(client(action.errand, "cloudwatch"), action)
             case Smoke():
                 return endpoints.smoke(client(action.errand, "sagemaker-runtime"), action)
             case SignalStop():

@@ -241,7 +241,7 @@ def delete_endpoint(sagemaker: Any, action: DeleteEndpoint) -> Done:
     return Done()
 
 
-def retire(sagemaker: Any, action: Retire) -> Done:
+def retire(sagemaker: Any, action: Retire) -> None:
     """DeleteEndpointConfig and DeleteModel; what is gone is as good as deleted.
 
     SageMaker would delete a configuration that serves, and the endpoint's next update would fail
@@ -264,7 +264,6 @@ def retire(sagemaker: Any, action: Retire) -> Done:
             except ClientError as error:
                 if "Could not find" not in message_of(error):
                     raise
-    return Done()
 
 
 def _refuse_what_serves(seen: EndpointSeen | None, action: Retire) -> None:

@@ -57,7 +57,7 @@ def put_alarms(cloudwatch: Any, action: PutAlarms) -> Done:
     return Done()
 
 
-def remove_alarms(cloudwatch: Any, action: Retire) -> None:
+def remove_alarms(cloudwatch: Any, action: Retire) -> Done:
     """DeleteAlarms of all of ours on these configurations. It deletes none when one of the names is
     not there, so those that are there are asked for first."""
     account, fix = action.errand.target.account, _fix(action.errand)
@@ -69,6 +69,7 @@ def remove_alarms(cloudwatch: Any, action: Retire) -> None:
             names = [each["AlarmName"] for each in answer["MetricAlarms"]]
             if names:
                 cloudwatch.delete_alarms(AlarmNames=names)
+    return Done()
 
 
 def see_alarms(cloudwatch: Any, errand: Errand, names: tuple[str, ...]) -> tuple[AlarmSeen, ...]:
