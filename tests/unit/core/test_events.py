@@ -106,7 +106,7 @@ def test_any_document_is_understood_or_malformed(given_: object) -> None:
 def test_any_envelope_is_understood_or_malformed(
     detail_type: str, source: str, detail: dict[str, Any], broken: dict[str, Any]
 ) -> None:
-    _parse_or_malformed(event(detail_type, source, **detail) | broken)
+    _parse_or_malformed(event(detail_type, source) | {"detail": detail} | broken)
 
 
 def _parse_or_malformed(given_: object) -> None:
