@@ -95,8 +95,12 @@ def _words(view: View, release: Release, run: StageRun) -> list[Word]:
 def _refusal(release: Release, word: Word, rules: Approvals) -> str:
     """Why the policy does not take this person's word, as far as one can know; empty if it does."""
     approver, registrar = release.detail.modified_by, release.detail.registered_by
-    known = is_somebody(approver) and is_somebody(word.by)
-    if rules.different_people and (approver == word.by or not known):
+    if rules.different_people and not is_somebody(approver):
+        return (
+            "but nobody can say who approved the package, and the policy wants somebody else here: "
+            "reject the package, and approve it again."
+        )
+    if rules.different_people and (approver == word.by or not is_somebody(word.by)):
         unnamed = "" if is_somebody(word.by) else " This way does not say who it was: use another."
         wanted = f"somebody else than {approver}, who approved the package"
         return f"but the policy wants {wanted}.{unnamed}"

@@ -226,6 +226,9 @@ def test_an_approver_whom_nobody_knows_is_not_taken_for_somebody_else() -> None:
     world.wait(60)
 
     assert world.step(1) == "gate"
+    told = world.told("GateWaiting")[-1].why
+    assert f"{ON_CALL} did, but nobody can say who approved the package" in told
+    assert "reject the package, and approve it again." in told
 
 
 @pytest.mark.parametrize(("registrar", "phase"), [(OWNER, "Failed"), (ON_CALL, "AwaitingApproval")])
