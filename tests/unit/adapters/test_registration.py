@@ -7,6 +7,7 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 from msgspec.structs import replace
+from sageops.adapters import registration
 from sageops.adapters.registration import register
 from sageops.errors import TroubleError
 from sageops.model import Errand, Registered, RegisterPackage
@@ -122,3 +123,22 @@ def test_properties_keep_sagemakers_limits_and_ours_come_first(aws: None) -> Non
     assert said["sageops:origin"] == ORIGIN
     assert said["sageops:approver"].startswith("-owner--aaa")
     assert len(said["sageops:approver"]) == 256
+
+
+@pytest.mark.parametrize(("size", "copied"), [(4, True), (5, False)])
+def test_a_report_is_copied_and_a_large_file_is_not(
+    s3: Any, monkeypatch: pytest.MonkeyPatch, size: int, copied: bool
+) -> None:
+    monkeypatch.setattr(registration, "_LARGEST_REPORT", 4)
+    for bucket in ("reports", "sageops-artifacts-333333333333-eu-west-1"):
+        where = {"LocationConstraint": REGION}
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+    s3.put_object(Bucket="reports", Key="churn/evaluation.json", Body=b"x" * size)
+    url = "s3://reports/churn/evaluation.json"
+
+    own = registration._own(s3, ACTION, url, "ModelQuality-Statistics")
+
+    folder = ACTION.artifact_url.rpartition("/")[0]
+    assert own == (f"{folder}/ModelQuality-Statistics-evaluation.json" if copied else url)
+    found = s3.list_objects_v2(Bucket="sageops-artifacts-333333333333-eu-west-1")
+    assert found["KeyCount"] == int(copied)

@@ -31,6 +31,8 @@ _FORMATS = (
 )
 _OF_THE_CONTAINER = ("Framework", "FrameworkVersion", "ModelInput", "NearestModelName")
 _THERE = ("ValidationException", "ConflictException")
+# What one request copies within the clients' ten seconds, also between Regions.
+_LARGEST_REPORT = 128 << 20
 # CustomerMetadataMap.
 _MOST_PROPERTIES, _LONGEST_PROPERTY = 50, 256
 
@@ -112,8 +114,9 @@ def _metrics(s3: Any, action: RegisterPackage, origin: dict[str, Any]) -> dict[s
 
 
 def _own(s3: Any, action: RegisterPackage, url: str, name: str) -> str:
-    """Copy one report beside the artefact; where it cannot be read, the address stays as it is:
-    reports are for people to read, and a release does not stop for want of one."""
+    """Copy one report beside the artefact; where it cannot be read, or is none by its size, the
+    address stays as it is: reports are for people to read, and a release does not stop for want of
+    one."""
     account = action.errand.target.account
     bucket, _, key = url.removeprefix("s3://").partition("/")
     folder = action.artifact_url.rpartition("/")[0]
@@ -121,6 +124,8 @@ def _own(s3: Any, action: RegisterPackage, url: str, name: str) -> str:
     own_bucket, _, own_key = own.removeprefix("s3://").partition("/")
     try:
         with troubles(f"s3:CopyObject of {url}", account, ""):
+            if s3.head_object(Bucket=bucket, Key=key)["ContentLength"] > _LARGEST_REPORT:
+                return url
             s3.copy_object(
                 Bucket=own_bucket,
                 Key=own_key,
