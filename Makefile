@@ -70,8 +70,8 @@ fuzz-atheris: $(VENV)/.dev ## The same, led by what is reached, for FUZZ_SECONDS
 	  PYTHONPATH=$(VENV)/atheris $(BIN)/python -m tests.security.fuzz_atheris $(VENV)/fuzz -max_total_time=$(FUZZ_SECONDS); \
 	else echo "skipped: $(ATHERIS) cannot be installed here; \`make fuzz\` needs nothing of it"; fi
 
-# Mutants of what decides, against the unit tests of the core. All of them take hours, those of one module
-# minutes: MUTANTS="sageops.reconcile*".
+# Mutants of what decides, against the unit tests of the core. All of them take a quarter of an hour on two cores,
+# those of one module minutes: MUTANTS="sageops.reconcile*".
 mutate: $(VENV)/.mutation ## Mutation testing: which changes of the core no unit test notices.
 	rm -rf .mutation && mkdir -p .mutation/tests/unit
 	cp -R layers/core/sageops benchmarks .mutation

@@ -149,6 +149,24 @@ def test_what_a_rollout_goes_back_to_is_needed_though_it_ended_long_ago() -> Non
     assert 1 in versions(world)["configs"]
 
 
+def test_a_stage_that_was_never_begun_is_not_visited() -> None:
+    """Its artefact was pinned, and it gave way before it came to any account."""
+    world = world_of()
+    for version in (1, 2):
+        world.registered(version)
+    world.look()
+    for version in (1, 2):
+        world.approved(version)
+    world.wait(60)
+    assert (world.phase(1), world.phase(2)) == ("Superseded", "Live")
+    assert world.release(1).artifact is not None
+
+    days_later(world, 8)
+
+    assert not world.store.head.kept
+    assert world.cloud.effects["Retire"] == 0
+
+
 def test_nothing_goes_where_the_policy_wants_it_kept() -> None:
     world = world_of(days=None).live(1, 2, 3)
 
