@@ -216,6 +216,24 @@ def test_a_version_that_is_approved_after_all_uses_what_is_there() -> None:
     assert versions(world)["configs"] == {1, 2}
 
 
+def test_a_version_admitted_anew_is_kept_as_its_new_policy_says() -> None:
+    world = world_of().live(1)
+    world.approved(2)
+    world.look()
+    world.registered(2, "Rejected")
+    world.wait(60)
+    assert set(world.store.head.kept) == {2}
+    world.store.policies[2] = replace(world.store.policies[1], retire_after_days=None)
+    assert world.store.spec is not None
+    world.store.spec = replace(world.store.spec, policy_version=2)
+
+    world.cloud.alarm_states.clear()
+    world.live(2, 3, 4)
+    days_later(world, 30)
+
+    assert 2 in versions(world)["configs"]
+
+
 # ---------------------------------------------------------------- in no hurry, and in nobody's way
 
 
