@@ -170,6 +170,10 @@ class Lambdas:
         """Lose the environment in the next `times` calls: before the handler ran, or after."""
         self._breaks.setdefault(self.find(name).arn, []).append(_Break(when, times))
 
+    def mend(self, name: str) -> None:
+        """Lose no more environments of the function."""
+        self._breaks.pop(self.find(name).arn, None)
+
     def freeze(self) -> None:
         """Forget every execution environment: the next call of each function is a cold start."""
         self._sandboxes.clear()

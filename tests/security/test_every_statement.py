@@ -171,6 +171,7 @@ def breaks(function: str, event: dict[str, str]) -> Occasion:
         lambdas.break_next(function, times=6)
         lambdas.invoke_later(lambdas.find(function).arn, event)
         world.company.wait(minutes=8)
+        lambdas.mend(function)
 
     return broken
 
