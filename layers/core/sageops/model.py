@@ -62,9 +62,9 @@ __all__ = [
     "Records",
     "RegisterPackage",
     "Registered",
-    "Retire",
     "Release",
     "ReleaseSpec",
+    "Retire",
     "RollingUpdate",
     "Routing",
     "Severity",
@@ -377,6 +377,16 @@ class Head(Struct, frozen=True):
     wake_at: datetime | None = None
     watched_until: datetime | None = None
     kept: dict[int, datetime] = {}
+
+    @property
+    def served(self) -> tuple[Live, ...]:
+        """What is live in each stage, and what a rollback of it goes back to."""
+        return tuple(
+            each
+            for live in self.live.values()
+            for each in (live, live.replaced)
+            if each is not None
+        )
 
 
 Severity = Literal["record", "info", "action", "alert"]

@@ -43,7 +43,7 @@ from sageops.moves import (
     withdrawn,
 )
 from sageops.names import training_token
-from sageops.retire import keep, leftover, retire
+from sageops.retire import forget, keep, leftover, retire
 from sageops.strategies import longest
 
 __all__ = ["LEASE", "candidates", "plan", "to_describe"]
@@ -211,11 +211,9 @@ def _admit(view: View, package: PackageSeen) -> Record:
         facts={metric.name: f"{metric.value:.4g}" for metric in detail.metrics},
     )
     ended = {k: v for k, v in records.head.ended.items() if k != package.version}
+    head = replace(records.head, open=(*records.head.open, package.version), ended=ended)
     # What an earlier life of it has left, this one may make use of.
-    kept = {k: v for k, v in records.head.kept.items() if k != package.version}
-    open_ = (*records.head.open, package.version)
-    head = replace(records.head, open=open_, ended=ended, kept=kept)
-    return record(view, release, log=(told,), head=head)
+    return record(view, release, log=(told,), head=forget(head, package.version))
 
 
 def _registry(view: View) -> Step | None:

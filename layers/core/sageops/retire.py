@@ -8,12 +8,12 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from sageops.model import Head, Live, Release, Retire, StageRun, Step, View
+from sageops.model import Head, Release, Retire, StageRun, Step, View
 from sageops.moves import act, errand, later, record
 from sageops.names import config_name
 from sageops.policy import Stage
 
-__all__ = ["another_day", "keep", "leftover", "retire"]
+__all__ = ["another_day", "forget", "keep", "leftover", "retire"]
 
 # Until what could not be removed is tried again.
 _HOURS = 24
@@ -32,9 +32,14 @@ def another_day(view: View, version: int) -> Head:
     return _due(view.records.head, version, later(view.now, hours=_HOURS))
 
 
+def forget(head: Head, version: int) -> Head:
+    """The head when a version has nothing left to be removed."""
+    return replace(head, kept={k: at for k, at in head.kept.items() if k != version})
+
+
 def leftover(head: Head) -> int | None:
     """The version whose turn it is to have what it left removed; None when there is none."""
-    needed = {each.version for live in head.live.values() for each in _with_replaced(live)}
+    needed = {each.version for each in head.served}
     free = [each for each in head.kept if each not in needed and each not in head.open]
     return min(free, key=lambda version: (head.kept[version], version), default=None)
 
@@ -48,7 +53,7 @@ def retire(view: View) -> Step | None:
     release = view.records.releases.get(version)
     policy = view.records.policies.get(release.policy_version) if release is not None else None
     if release is None or policy is None:
-        return record(view, log=(), head=_without(head, version))
+        return record(view, log=(), head=forget(head, version))
     if _in_use(view) & {config for run in release.runs for config in (run.config, *run.trials)}:
         return record(view, log=(), head=another_day(view, version))
     for run in release.runs:
@@ -57,28 +62,20 @@ def retire(view: View) -> Step | None:
         if left and not run.retired:
             action = Retire(errand(release, run, stage), left[0], left)
             return act(view, action, release, run.stage)
-    return record(view, log=(), head=_without(head, version))
+    return record(view, log=(), head=forget(head, version))
 
 
 def _due(head: Head, version: int, at: datetime) -> Head:
     return replace(head, kept={**head.kept, version: at})
 
 
-def _without(head: Head, version: int) -> Head:
-    return replace(head, kept={k: at for k, at in head.kept.items() if k != version})
-
-
-def _with_replaced(live: Live) -> tuple[Live, ...]:
-    return (live,) if live.replaced is None else (live, live.replaced)
-
-
 def _in_use(view: View) -> set[str]:
     """The configurations that stages serve, or may go back to: by hand, an endpoint can have been
     brought to one of any version."""
     head, releases = view.records.head, view.records.releases
-    live = {each.config for live in head.live.values() for each in _with_replaced(live)}
+    served = {each.config for each in head.served}
     goes_back = {run.replaced for version in head.open for run in releases[version].runs}
-    return (live | goes_back) - {""}
+    return (served | goes_back) - {""}
 
 
 def _left_in(release: Release, run: StageRun, stage: Stage) -> tuple[str, ...]:

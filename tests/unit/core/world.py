@@ -449,11 +449,8 @@ class InMemoryStore:
         assert group == GROUP, f"there is no group {group}"
         if self.spec is None:
             return None
-        wanted = set(self.head.open)
-        for live in self.head.live.values():
-            wanted |= {live.version} | ({live.replaced.version} if live.replaced else set())
-        left = leftover(self.head)
-        wanted |= {left} if left is not None else set()
+        served = {each.version for each in self.head.served}
+        wanted = {*self.head.open, *served, leftover(self.head) or 0}
         releases = {each: self.releases[each] for each in wanted if each in self.releases}
         wishes = {each: self.wishes[each] for each in wanted if each in self.wishes}
         return Records(self.head, self.spec, releases, wishes, dict(self.policies))

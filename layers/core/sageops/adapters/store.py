@@ -78,12 +78,8 @@ class Table:
         head = Head(group)
         if "HEAD" in first:
             head = msgspec.json.decode(first["HEAD"], type=Head)
-        versions = set(head.open)
-        for live in head.live.values():
-            versions |= {live.version} | ({live.replaced.version} if live.replaced else set())
-        left = leftover(head)
-        versions |= {left} if left is not None else set()
-        versions.discard(0)
+        # Version 0 is somebody else's: an endpoint that was there before.
+        versions = {*head.open, *(each.version for each in head.served), leftover(head) or 0} - {0}
         keys = [key for v in versions for key in (_release_key(v), _wish_key(v))]
         items = self._items(_group(group), keys)
         written = (items[_release_key(v)] for v in versions if _release_key(v) in items)
